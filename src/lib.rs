@@ -1,0 +1,29 @@
+#![doc = include_str!("../ARCHITECTURE.md")]
+
+pub mod bus;
+pub mod classify;
+pub mod connect;
+pub mod desk;
+pub mod dispatch;
+pub mod queue;
+pub mod sample;
+pub mod search;
+pub mod sla;
+pub mod web;
+
+pub mod index;
+pub mod pipeline;
+
+pub mod case;
+pub mod clock;
+pub mod mention;
+pub mod metrics;
+pub mod query;
+pub mod staff;
+pub mod text;
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod telemetry;
