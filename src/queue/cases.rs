@@ -20,8 +20,14 @@ pub(super) const CASE_COLUMNS: &str = "c.id, c.brand_id, c.account_id, c.contact
 pub(super) const CLOCK_COLUMNS: &str = "k.kind, k.cycle, p.key, p.version, k.state, k.origin_at, k.origin_source, k.target, k.elapsed, k.since, \
      k.deadline_at, k.fired, k.next_fire_at, k.met_at, k.breached_at, k.detected_at, k.cancelled, k.breach_reason";
 
-fn unknown(what: &'static str) -> rusqlite::Error {
-    rusqlite::Error::UserFunctionError(Box::new(Error::Unknown { what }))
+/// A column that holds what no version of this program writes.
+pub(super) fn unknown(what: &'static str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(Error::Unknown { what }))
+}
+
+/// The member of an enum that a number stands for.
+fn member<T: Copy>(all: &[T], number: i64, what: &'static str) -> rusqlite::Result<T> {
+    usize::try_from(number).ok().and_then(|index| all.get(index)).copied().ok_or_else(|| unknown(what))
 }
 
 pub(super) fn case_of(row: &Row<'_>) -> rusqlite::Result<Case> {
@@ -38,7 +44,7 @@ pub(super) fn case_of(row: &Row<'_>) -> rusqlite::Result<Case> {
         latest_mention: MentionId(row.get(6)?),
         mentions: row.get(7)?,
         status: Status::parse(&status).ok_or_else(|| unknown("status"))?,
-        priority: *Priority::ALL.get(row.get::<_, usize>(9)?).ok_or_else(|| unknown("priority"))?,
+        priority: member(&Priority::ALL, row.get(9)?, "priority")?,
         team: TeamId(row.get(10)?),
         assignee: row.get::<_, Option<i64>>(11)?.map(AgentId),
         label: Label::parse(&label).ok_or_else(|| unknown("label"))?,
@@ -67,10 +73,10 @@ pub(super) fn clock_of(row: &Row<'_>) -> rusqlite::Result<SlaClock> {
     let cancelled: Option<String> = row.get(16)?;
     let breach_reason: Option<String> = row.get(17)?;
     Ok(SlaClock {
-        kind: *Kind::ALL.get(row.get::<_, usize>(0)?).ok_or_else(|| unknown("clock kind"))?,
+        kind: member(&Kind::ALL, row.get(0)?, "clock kind")?,
         cycle: row.get(1)?,
         policy: PolicyRef { id: policy.into(), version: row.get(3)? },
-        state: *State::ALL.get(row.get::<_, usize>(4)?).ok_or_else(|| unknown("clock state"))?,
+        state: member(&State::ALL, row.get(4)?, "clock state")?,
         origin_at: Time(row.get(5)?),
         origin_source: if row.get::<_, i64>(6)? == 0 { Origin::Posted } else { Origin::Ingested },
         target: span(7)?,
@@ -342,7 +348,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn cases_to_fire(&self, now: Time, limit: usize) -> Result<Vec<CaseId>, Error> {
+    pub fn cases_to_fire(&self, now: Time, limit: u32) -> Result<Vec<CaseId>, Error> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT DISTINCT case_id FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2")?;

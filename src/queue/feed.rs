@@ -94,7 +94,7 @@ fn event_of(row: &Row<'_>) -> rusqlite::Result<Event> {
             agent => Actor::Agent(AgentId(agent)),
         },
         kind: EventKind::parse(&kind)
-            .ok_or_else(|| rusqlite::Error::UserFunctionError(Box::new(Error::Unknown { what: "event kind" })))?,
+            .ok_or_else(|| super::cases::unknown("event kind"))?,
         payload: row.get(6)?,
     })
 }
@@ -104,7 +104,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn events_after(&self, seq: Seq, limit: usize) -> Result<Vec<Event>, Error> {
+    pub fn events_after(&self, seq: Seq, limit: u32) -> Result<Vec<Event>, Error> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT seq, case_id, mention_id, at, actor, kind, payload FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;

@@ -293,8 +293,16 @@ impl Store {
     /// # Errors
     /// When the store cannot be written.
     pub async fn set_catalog(&self, wanted: CatalogConfig) -> Result<Arc<Catalog>, Error> {
-        let catalog = self.write(Urgency::Person, move |tx| tx.sync_catalog(&wanted)).await?;
-        let catalog = Arc::new(catalog);
+        self.write(Urgency::Person, move |tx| tx.sync_catalog(&wanted)).await?;
+        self.refresh_catalog().await
+    }
+
+    /// Reads the catalog again, after somebody changed it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn refresh_catalog(&self) -> Result<Arc<Catalog>, Error> {
+        let catalog = Arc::new(self.read(|reader| Catalog::load(reader.connection)).await?);
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&catalog);
         Ok(catalog)
     }
@@ -448,8 +456,9 @@ impl Writer {
                     self.metrics.last_event.set(last.0);
                     self.seq.send_replace(last);
                 }
-                // The checkpoint thread lives as long as this sender.
-                drop(self.wake_checkpoints.send(erased));
+                if self.wake_checkpoints.send(erased).is_err() {
+                    tracing::error!("the checkpoint thread has ended: the store's log will grow");
+                }
                 Ok(value)
             }
             Err(error) => {

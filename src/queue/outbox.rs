@@ -178,6 +178,32 @@ impl Tx<'_> {
         Ok(self.connection.prepare_cached(&sql)?.query_row(params![case.0, mention.0, since.0], reply_of).optional()?)
     }
 
+    /// The reply that the platform knows by this id.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn reply_with_native_id(&self, native_id: &str) -> Result<Option<ReplyId>, Error> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT id FROM reply WHERE native_id = ?1")?
+            .query_row([native_id], |row| row.get(0).map(ReplyId))
+            .optional()?)
+    }
+
+    /// The reply of a case that is being sent, or may have been, and says what `text` says.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn reply_in_flight(&self, case: CaseId, text: &str) -> Result<Option<ReplyId>, Error> {
+        Ok(self
+            .connection
+            .prepare_cached(
+                "SELECT id FROM reply WHERE case_id = ?1 AND state IN ('sending', 'unknown') AND instr(?2, text) > 0 ORDER BY id DESC LIMIT 1",
+            )?
+            .query_row(params![case.0, text], |row| row.get(0).map(ReplyId))
+            .optional()?)
+    }
+
     /// Moves a reply to another state.
     ///
     /// # Errors
@@ -198,6 +224,14 @@ impl Tx<'_> {
             .prepare_cached("UPDATE reply SET state = 'sent', native_id = ?2, url = ?3, sent_at = ?4, reason = NULL WHERE id = ?1")?
             .execute(params![id.0, native_id, url, at.0])?;
         Ok(())
+    }
+
+    /// Parks what has not left: a person decides.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn park_replies(&mut self) -> Result<usize, Error> {
+        Ok(self.connection.execute("UPDATE reply SET state = 'unknown', reason = 'parked' WHERE state IN ('queued', 'sending')", [])?)
     }
 
     /// Takes the next due reply of these accounts and marks it as sending.
@@ -288,7 +322,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn watched(&self, source: &str, since: Time, limit: usize) -> Result<Vec<Watched>, Error> {
+    pub fn watched(&self, source: &str, since: Time, limit: u32) -> Result<Vec<Watched>, Error> {
         let mut statement = self.connection.prepare_cached(
             "SELECT m.native_id, m.local_ref, m.version FROM mention m WHERE m.source_id = (SELECT id FROM source WHERE key = ?1)
              AND m.local_ref IS NOT NULL AND m.deleted_at IS NULL AND m.side = 'customer' AND m.first_seen_at >= ?2 ORDER BY m.id DESC LIMIT ?3",

@@ -264,7 +264,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn queue(&self, filter: &QueueFilter, viewer: AgentId, now: Time, limit: usize) -> Result<Vec<QueueRow>, Error> {
+    pub fn queue(&self, filter: &QueueFilter, viewer: AgentId, now: Time, limit: u32) -> Result<Vec<QueueRow>, Error> {
         let sql = format!(
             "SELECT c.id FROM cases c WHERE {FILTER}
              ORDER BY c.priority = 3 DESC, (c.overdue = 1 OR c.due_at <= ?8) ASC, c.due_at IS NULL, c.due_at, c.id LIMIT ?9"

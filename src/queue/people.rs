@@ -128,6 +128,20 @@ impl Tx<'_> {
     }
 }
 
+impl Tx<'_> {
+    /// The initials of a person.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn initials_of(&self, agent: AgentId) -> Result<Option<String>, Error> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT initials FROM agent WHERE id = ?1")?
+            .query_row([agent.0], |row| row.get(0))
+            .optional()?)
+    }
+}
+
 impl Reader<'_> {
     /// What sign-in needs; none for an unknown or disabled e-mail.
     ///

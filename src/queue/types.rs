@@ -166,7 +166,7 @@ impl Catalog {
 }
 
 impl Tx<'_> {
-    pub(super) fn sync_catalog(&mut self, wanted: &CatalogConfig) -> Result<Catalog, Error> {
+    pub(super) fn sync_catalog(&mut self, wanted: &CatalogConfig) -> Result<(), Error> {
         for (key, ko, en) in &wanted.brands {
             self.connection.execute(
                 "INSERT INTO brand (key, name_ko, name_en) VALUES (?1, ?2, ?3)
@@ -189,7 +189,7 @@ impl Tx<'_> {
                 params![key, brand, handle],
             )?;
         }
-        Catalog::load(self.connection)
+        Ok(())
     }
 
     /// Keeps what an account's connector says it can do.

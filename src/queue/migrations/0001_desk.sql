@@ -146,6 +146,7 @@ CREATE TABLE reply (
     idempotency_key TEXT NOT NULL, native_id TEXT, url TEXT, sent_at INTEGER, reason TEXT
 ) STRICT;
 CREATE INDEX reply_case ON reply (case_id);
+CREATE INDEX reply_native ON reply (native_id) WHERE native_id IS NOT NULL;
 CREATE INDEX reply_due ON reply (due_at) WHERE state IN ('queued', 'sending');
 
 CREATE TABLE draft (
