@@ -162,7 +162,9 @@ pub mod span {
     /// When the text is not a span.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse(&text).ok_or_else(|| D::Error::custom(format!("\"{text}\" is not a span of time: write it like \"300ms\", \"12m\" or \"1h30m\"")))
+        parse(&text).ok_or_else(|| {
+            D::Error::custom(format!("\"{text}\" is not a span of time: write it like \"300ms\", \"12m\" or \"1h30m\""))
+        })
     }
 
     /// For `#[serde(with)]`.

@@ -16,6 +16,8 @@ use crate::{
 /// A mention with everything that the pipeline found out about it.
 #[derive(Clone, Debug)]
 pub struct Judged {
+    /// Its place in the bus.
+    pub position: i64,
     /// As it came from the bus.
     pub envelope: Envelope,
     /// Normalised and masked text.

@@ -17,9 +17,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use crate::queue::{Capability, Outgoing, Watched};
 pub use intake::{Finding, Intake, Judged, Route, Taken};
 pub use outbox::Receipt;
-pub use crate::queue::{Capability, Outgoing, Watched};
 pub use people::{SignIn, token_hash};
 pub use replies::{Answer, NewReply};
 pub use work::HandOver;
@@ -146,7 +146,14 @@ pub struct Desk {
 impl Desk {
     /// A desk over a store, with the policies in force.
     pub fn new(store: Arc<Store>, policies: Policies, config: Config, clock: Clock, metrics: Metrics) -> Arc<Desk> {
-        Arc::new(Desk { store, clock, config, policies: RwLock::new(Arc::new(policies)), metrics, outbox: watch::Sender::new(0) })
+        Arc::new(Desk {
+            store,
+            clock,
+            config,
+            policies: RwLock::new(Arc::new(policies)),
+            metrics,
+            outbox: watch::Sender::new(0),
+        })
     }
 
     /// The store, for reading.
@@ -312,7 +319,8 @@ impl Ledger<'_, '_> {
         }
         let cycle = case.clocks.iter().filter(|clock| clock.kind == kind).map(|clock| clock.cycle).max().unwrap_or(0) + 1;
         let policies = Arc::clone(&self.policies);
-        if let Some((clock, fired)) = crate::sla::start(policies.get(&case.policy), kind, cycle, origin_at, origin, self.now()) {
+        if let Some((clock, fired)) = crate::sla::start(policies.get(&case.policy), kind, cycle, origin_at, origin, self.now())
+        {
             case.clocks.push(clock);
             self.record(case, case.clocks.len() - 1, fired);
         }

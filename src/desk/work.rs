@@ -192,7 +192,14 @@ impl Desk {
     ///
     /// # Errors
     /// Those of every command.
-    pub async fn put_draft(&self, viewer: &Viewer, id: CaseId, kind: String, text: String, version: i64) -> Result<Result<i64, i64>, Error> {
+    pub async fn put_draft(
+        &self,
+        viewer: &Viewer,
+        id: CaseId,
+        kind: String,
+        text: String,
+        version: i64,
+    ) -> Result<Result<i64, i64>, Error> {
         let viewer = viewer.clone();
         self.transact(Urgency::Person, move |ledger| {
             let case = ledger.tx.load_case(id)?.ok_or(Error::NotFound(id))?;

@@ -89,7 +89,9 @@ pub(super) fn clock_of(row: &Row<'_>) -> rusqlite::Result<SlaClock> {
         breached_at: row.get::<_, Option<i64>>(14)?.map(Time),
         detected_at: row.get::<_, Option<i64>>(15)?.map(Time),
         cancelled: cancelled.map(|word| CancelReason::parse(&word).ok_or_else(|| unknown("cancel reason"))).transpose()?,
-        breach_reason: breach_reason.map(|word| BreachReason::parse(&word).ok_or_else(|| unknown("breach reason"))).transpose()?,
+        breach_reason: breach_reason
+            .map(|word| BreachReason::parse(&word).ok_or_else(|| unknown("breach reason")))
+            .transpose()?,
     })
 }
 
@@ -239,10 +241,10 @@ impl Tx<'_> {
     }
 
     fn with_clocks(&self, mut case: Case) -> Result<Case, Error> {
-        let sql =
-            format!("SELECT {CLOCK_COLUMNS} FROM clock k JOIN policy p ON p.id = k.policy_id WHERE k.case_id = ?1 ORDER BY k.kind, k.cycle");
-        case.clocks =
-            self.connection.prepare_cached(&sql)?.query_map([case.id.0], clock_of)?.collect::<Result<Vec<_>, _>>()?;
+        let sql = format!(
+            "SELECT {CLOCK_COLUMNS} FROM clock k JOIN policy p ON p.id = k.policy_id WHERE k.case_id = ?1 ORDER BY k.kind, k.cycle"
+        );
+        case.clocks = self.connection.prepare_cached(&sql)?.query_map([case.id.0], clock_of)?.collect::<Result<Vec<_>, _>>()?;
         Ok(case)
     }
 
@@ -267,9 +269,9 @@ impl Tx<'_> {
     /// When the store cannot be read.
     pub fn other_cases(&self, brand: BrandId, contact: ContactId) -> Result<Vec<(CaseId, u64)>, Error> {
         // A contact with more open cases than this is no person with one problem.
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT id, signature FROM cases WHERE contact_id = ?1 AND brand_id = ?2 AND finished = 0 LIMIT 8")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, signature FROM cases WHERE contact_id = ?1 AND brand_id = ?2 AND finished = 0 LIMIT 8",
+        )?;
         let rows = statement
             .query_map(params![contact.0, brand.0], |row| Ok((CaseId(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned())))?
             .collect::<Result<Vec<_>, _>>()?;
@@ -352,8 +354,7 @@ impl Tx<'_> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT DISTINCT case_id FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2")?;
-        let rows =
-            statement.query_map(params![now.0, limit], |row| row.get(0).map(CaseId))?.collect::<Result<Vec<_>, _>>()?;
+        let rows = statement.query_map(params![now.0, limit], |row| row.get(0).map(CaseId))?.collect::<Result<Vec<_>, _>>()?;
         Ok(rows)
     }
 
@@ -389,7 +390,14 @@ impl Tx<'_> {
     }
 
     /// Shorthand for an event of this moment about a case.
-    pub fn case_event(&mut self, case: CaseId, mention: Option<MentionId>, actor: crate::case::Actor, kind: crate::case::EventKind, payload: Option<String>) {
+    pub fn case_event(
+        &mut self,
+        case: CaseId,
+        mention: Option<MentionId>,
+        actor: crate::case::Actor,
+        kind: crate::case::EventKind,
+        payload: Option<String>,
+    ) {
         let at = self.now;
         self.event(NewEvent { case: Some(case), mention, at, actor, kind, payload });
     }

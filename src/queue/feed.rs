@@ -6,7 +6,7 @@ use super::{Error, Reader};
 use crate::{
     case::{Actor, BrandId, CaseId, EventKind, Seq, Status},
     clock::Time,
-    mention::{Lang, Label, MentionId},
+    mention::{Label, Lang, MentionId},
     staff::{AgentId, TeamId},
 };
 
@@ -93,8 +93,7 @@ fn event_of(row: &Row<'_>) -> rusqlite::Result<Event> {
             -1 => Actor::Customer,
             agent => Actor::Agent(AgentId(agent)),
         },
-        kind: EventKind::parse(&kind)
-            .ok_or_else(|| super::cases::unknown("event kind"))?,
+        kind: EventKind::parse(&kind).ok_or_else(|| super::cases::unknown("event kind"))?,
         payload: row.get(6)?,
     })
 }
@@ -105,9 +104,9 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn events_after(&self, seq: Seq, limit: u32) -> Result<Vec<Event>, Error> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT seq, case_id, mention_id, at, actor, kind, payload FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, case_id, mention_id, at, actor, kind, payload FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        )?;
         let rows = statement.query_map(params![seq.0, limit], event_of)?.collect::<Result<Vec<_>, _>>()?;
         Ok(rows)
     }
@@ -117,9 +116,9 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn case_events(&self, case: CaseId) -> Result<Vec<Event>, Error> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT seq, case_id, mention_id, at, actor, kind, payload FROM event WHERE case_id = ?1 ORDER BY seq")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, case_id, mention_id, at, actor, kind, payload FROM event WHERE case_id = ?1 ORDER BY seq",
+        )?;
         let rows = statement.query_map([case.0], event_of)?.collect::<Result<Vec<_>, _>>()?;
         Ok(rows)
     }
@@ -210,8 +209,8 @@ impl Reader<'_> {
                     row.mentions.push(mention?);
                 }
             }
-            for clock in
-                clocks.query_map([id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?)))?
+            for clock in clocks
+                .query_map([id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?)))?
             {
                 let (kind, state, breached_at) = clock?;
                 let answer = kind == crate::sla::Kind::FirstResponse as i64 || kind == crate::sla::Kind::NextResponse as i64;

@@ -199,7 +199,9 @@ impl Tx<'_> {
         };
         if handle != author.handle {
             self.connection
-                .prepare_cached("INSERT INTO contact_handle (contact_id, handle, until) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+                .prepare_cached(
+                    "INSERT INTO contact_handle (contact_id, handle, until) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                )?
                 .execute(params![id, handle, self.now.0])?;
         }
         if handle != author.handle || name != author.name || known_reach != reach.or(known_reach) {
@@ -329,7 +331,9 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn update_metrics(&mut self, id: MentionId, engagement: Engagement, reach: Option<u64>) -> Result<(), Error> {
         self.connection
-            .prepare_cached("UPDATE mention SET replies = ?2, shares = ?3, likes = ?4, reach = coalesce(?5, reach) WHERE id = ?1")?
+            .prepare_cached(
+                "UPDATE mention SET replies = ?2, shares = ?3, likes = ?4, reach = coalesce(?5, reach) WHERE id = ?1",
+            )?
             .execute(params![
                 id.0,
                 count(engagement.replies),
@@ -354,8 +358,10 @@ impl Tx<'_> {
         )?;
         self.connection.execute("DELETE FROM mention_original WHERE mention_id = ?1", [id.0])?;
         self.connection.execute("DELETE FROM judgement WHERE mention_id = ?1", [id.0])?;
-        self.connection
-            .execute("INSERT INTO erasure (native_id, at) SELECT native_id, ?2 FROM mention WHERE id = ?1", params![id.0, self.now.0])?;
+        self.connection.execute(
+            "INSERT INTO erasure (native_id, at) SELECT native_id, ?2 FROM mention WHERE id = ?1",
+            params![id.0, self.now.0],
+        )?;
         Ok(())
     }
 
@@ -409,7 +415,8 @@ impl Tx<'_> {
     pub fn erasures_done(&mut self, done: &[(i64, String)]) -> Result<(), Error> {
         for (id, native_id) in done {
             self.connection.execute("DELETE FROM erasure WHERE id = ?1", [id])?;
-            self.connection.execute("UPDATE dead_letter SET bytes = X'' WHERE instr(bytes, CAST(?1 AS BLOB)) > 0", [native_id])?;
+            self.connection
+                .execute("UPDATE dead_letter SET bytes = X'' WHERE instr(bytes, CAST(?1 AS BLOB)) > 0", [native_id])?;
         }
         self.erased = true;
         Ok(())

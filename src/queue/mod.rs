@@ -25,6 +25,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+pub use cases::NewCase;
 pub use feed::*;
 pub use intake::*;
 pub use outbox::*;
@@ -204,11 +205,14 @@ impl Store {
                 .map_err(|source| Error::File { path: path.clone(), source })
         };
         let threads = vec![
-            spawn("store-writer", Box::new(move || {
-                while let Some(job) = queue.next() {
-                    job(&mut writer);
-                }
-            }))?,
+            spawn(
+                "store-writer",
+                Box::new(move || {
+                    while let Some(job) = queue.next() {
+                        job(&mut writer);
+                    }
+                }),
+            )?,
             spawn("store-checkpoint", Box::new(move || keep_checkpointing(&checkpoints, &checkpoint_asked)))?,
         ];
         Ok(Arc::new(Store {
@@ -426,7 +430,11 @@ struct Writer {
 }
 
 impl Writer {
-    fn transact<T, E: From<Error>>(&mut self, catalog: Arc<Catalog>, work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+    fn transact<T, E: From<Error>>(
+        &mut self,
+        catalog: Arc<Catalog>,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let timer = self.metrics.commit_seconds.start_timer();
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(Error::from)?;
         let mut tx = Tx {

@@ -208,7 +208,13 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn set_reply_state(&mut self, id: ReplyId, state: ReplyState, reason: Option<&str>, due_at: Option<Time>) -> Result<(), Error> {
+    pub fn set_reply_state(
+        &mut self,
+        id: ReplyId,
+        state: ReplyState,
+        reason: Option<&str>,
+        due_at: Option<Time>,
+    ) -> Result<(), Error> {
         self.connection
             .prepare_cached("UPDATE reply SET state = ?2, reason = ?3, due_at = coalesce(?4, due_at) WHERE id = ?1")?
             .execute(params![id.0, state.as_str(), reason, due_at.map(|at| at.0)])?;
@@ -221,7 +227,9 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn set_reply_sent(&mut self, id: ReplyId, native_id: &str, url: Option<&str>, at: Time) -> Result<(), Error> {
         self.connection
-            .prepare_cached("UPDATE reply SET state = 'sent', native_id = ?2, url = ?3, sent_at = ?4, reason = NULL WHERE id = ?1")?
+            .prepare_cached(
+                "UPDATE reply SET state = 'sent', native_id = ?2, url = ?3, sent_at = ?4, reason = NULL WHERE id = ?1",
+            )?
             .execute(params![id.0, native_id, url, at.0])?;
         Ok(())
     }
@@ -231,7 +239,9 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn park_replies(&mut self) -> Result<usize, Error> {
-        Ok(self.connection.execute("UPDATE reply SET state = 'unknown', reason = 'parked' WHERE state IN ('queued', 'sending')", [])?)
+        Ok(self
+            .connection
+            .execute("UPDATE reply SET state = 'unknown', reason = 'parked' WHERE state IN ('queued', 'sending')", [])?)
     }
 
     /// Takes the next due reply of these accounts and marks it as sending.

@@ -2,7 +2,10 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Case, Error, Event, Reader, Reply, cases::{CASE_COLUMNS, CLOCK_COLUMNS, case_of, clock_of}};
+use super::{
+    Case, Error, Event, Reader, Reply,
+    cases::{CASE_COLUMNS, CLOCK_COLUMNS, case_of, clock_of},
+};
 use crate::{
     case::{AccountId, CaseId},
     clock::Time,
@@ -319,8 +322,9 @@ impl Reader<'_> {
     }
 
     fn clocks(&self, case: CaseId) -> Result<Vec<SlaClock>, Error> {
-        let sql =
-            format!("SELECT {CLOCK_COLUMNS} FROM clock k JOIN policy p ON p.id = k.policy_id WHERE k.case_id = ?1 ORDER BY k.kind, k.cycle");
+        let sql = format!(
+            "SELECT {CLOCK_COLUMNS} FROM clock k JOIN policy p ON p.id = k.policy_id WHERE k.case_id = ?1 ORDER BY k.kind, k.cycle"
+        );
         let mut statement = self.connection.prepare_cached(&sql)?;
         Ok(statement.query_map([case.0], clock_of)?.collect::<Result<Vec<_>, _>>()?)
     }
@@ -443,7 +447,13 @@ impl Reader<'_> {
         )?;
         let rows = statement
             .query_map([case.0], |row| {
-                Ok(NoteView { id: row.get(0)?, initials: row.get(1)?, at: Time(row.get(2)?), kind: row.get(3)?, text: row.get(4)? })
+                Ok(NoteView {
+                    id: row.get(0)?,
+                    initials: row.get(1)?,
+                    at: Time(row.get(2)?),
+                    kind: row.get(3)?,
+                    text: row.get(4)?,
+                })
             })?
             .collect::<Result<Vec<_>, _>>()?;
         Ok(rows)
@@ -547,7 +557,9 @@ impl Reader<'_> {
         };
         Ok(Totals {
             mentions: one("SELECT count(*) FROM mention")?,
-            by_label: groups("SELECT CASE WHEN unsure THEN 'unsorted' ELSE label END, count(*) FROM cases GROUP BY 1 ORDER BY 2 DESC")?,
+            by_label: groups(
+                "SELECT CASE WHEN unsure THEN 'unsorted' ELSE label END, count(*) FROM cases GROUP BY 1 ORDER BY 2 DESC",
+            )?,
             by_status: groups("SELECT status, count(*) FROM cases GROUP BY 1 ORDER BY 2 DESC")?,
             clocks: one("SELECT count(*) FROM clock")?,
             met: one("SELECT count(*) FROM event WHERE kind = 'met'")?,
@@ -565,7 +577,14 @@ impl super::Tx<'_> {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn put_draft(&mut self, agent: AgentId, case: CaseId, kind: &str, text: &str, version: i64) -> Result<Result<i64, i64>, Error> {
+    pub fn put_draft(
+        &mut self,
+        agent: AgentId,
+        case: CaseId,
+        kind: &str,
+        text: &str,
+        version: i64,
+    ) -> Result<Result<i64, i64>, Error> {
         let stored: Option<i64> = self
             .connection
             .prepare_cached("SELECT version FROM draft WHERE agent_id = ?1 AND case_id = ?2 AND kind = ?3")?

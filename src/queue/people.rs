@@ -56,7 +56,8 @@ impl Tx<'_> {
             params![agent.email.to_lowercase(), agent.name, agent.initials, agent.password_hash],
         )?;
         let id: i64 =
-            self.connection.query_row("SELECT id FROM agent WHERE email = ?1", [agent.email.to_lowercase()], |row| row.get(0))?;
+            self.connection
+                .query_row("SELECT id FROM agent WHERE email = ?1", [agent.email.to_lowercase()], |row| row.get(0))?;
         self.connection.execute("DELETE FROM membership WHERE agent_id = ?1", [id])?;
         for (team, role) in &agent.teams {
             self.connection.execute(
@@ -123,7 +124,8 @@ impl Tx<'_> {
             return Ok(None);
         }
         let agent =
-            self.connection.query_row("SELECT agent_id FROM sign_in_link WHERE token_hash = ?1", [token_hash], |row| row.get(0))?;
+            self.connection
+                .query_row("SELECT agent_id FROM sign_in_link WHERE token_hash = ?1", [token_hash], |row| row.get(0))?;
         Ok(Some(AgentId(agent)))
     }
 }
@@ -151,7 +153,9 @@ impl Reader<'_> {
         Ok(self
             .connection
             .prepare_cached("SELECT id, password_hash FROM agent WHERE email = ?1 AND disabled_at IS NULL")?
-            .query_row([email.to_lowercase()], |row| Ok(Credentials { agent: AgentId(row.get(0)?), password_hash: row.get(1)? }))
+            .query_row([email.to_lowercase()], |row| {
+                Ok(Credentials { agent: AgentId(row.get(0)?), password_hash: row.get(1)? })
+            })
             .optional()?)
     }
 
