@@ -541,11 +541,13 @@ impl Place {
         let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         let before = text.get(..span.start).unwrap_or_default();
         let here = text.get(span.start..).unwrap_or_default();
-        // The span is a key, a table header, or a value: then its key stands before the last equals sign.
-        let word = here.trim_start_matches(['[', '"']).split(|c| !bare(c)).next().unwrap_or_default();
-        let after = here.trim_start_matches(bare).trim_start();
-        let key = if here.starts_with('[') && (before.is_empty() || before.ends_with('\n')) || after.starts_with('=') {
-            word
+        let header = here.starts_with('[') && (before.is_empty() || before.ends_with('\n'));
+        let unquoted = here.trim_start_matches(bare);
+        // The span is a table's header, a key, or a value, whose key stands before the last equals sign.
+        let key = if header {
+            here.trim_start_matches('[').split([']', '\n']).next().unwrap_or_default()
+        } else if unquoted.trim_start().starts_with('=') {
+            &here[..here.len() - unquoted.len()]
         } else {
             before.rsplit_once('=').map_or("", |(left, _)| left.trim_end().rsplit(|c| !bare(c)).next().unwrap_or_default())
         };
