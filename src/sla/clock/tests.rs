@@ -362,4 +362,7 @@ fn a_wall_clock_that_is_put_back_breaches_nothing_and_counts_nothing_twice() {
     assert_eq!((clock.elapsed.as_secs(), clock.deadline_at), (600, at(30)));
     assert_eq!(clock.meet(tight, at(-120), at(-120)), [Fired::Met]);
     assert_eq!(clock.met_at, Some(at(0)));
+    let usual = policies.named("usual").unwrap();
+    let (mut breached, _) = started(&policies, "usual", Kind::FirstResponse, 12);
+    assert_eq!(breached.meet(usual, at(20), at(-100)), [Fired::MetLate], "a wrong wall clock withdraws no breach");
 }
