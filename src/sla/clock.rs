@@ -145,9 +145,11 @@ impl SlaClock {
         if !self.state.open() {
             return Vec::new();
         }
+        // Only the platform's own word withdraws a breach: cut down to a wall clock that was put back, it proves nothing.
+        let proven = self.state != State::Breached || at <= self.deadline_at;
         let at = at.min(now).max(self.origin_at);
+        let in_time = proven && at <= self.deadline_at;
         let mut fired = Vec::new();
-        let in_time = at <= self.deadline_at;
         match self.state {
             State::Running if !in_time => fired.push(self.breach(self.deadline_at, now, BreachReason::Deadline)),
             State::Breached if in_time => {

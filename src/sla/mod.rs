@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 mod calendar;
 mod clock;
+mod file;
 mod policy;
 
 pub use calendar::Calendar;

@@ -175,7 +175,7 @@ fn a_mistake_is_told_with_file_line_key_and_remedy() {
             "sla.toml:6: `id`: policy z exists already; give this one another id",
         ),
         (
-            format!("{policy}[[policy.example]]\nkind = \"triage\"\norigin = \"noon\"\ndeadline = \"\""),
+            format!("{policy}[[policy.example]]\nkind = \"triage\"\norigin = \"noon\"\ndeadline = \"2026-11-20T12:00:00Z\""),
             "sla.toml:6: `origin`: \"noon\" is no time; write",
         ),
         (
@@ -211,7 +211,7 @@ fn a_mistake_is_told_with_file_line_key_and_remedy() {
         ),
         (
             format!("{policy}{}", calendar.replace("\"09:00-18:00\"", "")),
-            "sla.toml:7: `week`: this calendar never opens; write",
+            "sla.toml:7: `calendar.week`: this calendar never opens; write",
         ),
         (
             format!("{policy}{}", calendar.replace("mon", "monday")),
