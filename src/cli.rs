@@ -1,1 +1,382 @@
-//! To be filled.
+//! The command line. Commands on a live desk go to it over its socket; when none runs, they take its lock.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use prometheus::Registry;
+use serde_json::{Value, json};
+
+use crate::{
+    app::{self, App},
+    classify::Classifier,
+    clock::{Clock, span},
+    config::Config,
+    connect,
+    control::{self, Answer, Request},
+    demo,
+    desk::Desk,
+    index::Follower,
+    query::Query,
+    queue::{Catalog, NewAgent, Store},
+    rules,
+    search::{Order, Page, Scope, Search},
+    staff::{Role, TeamId},
+    telemetry,
+};
+
+/// Moksori: real-time triage of what customers post.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service.
+    Run(Place),
+    /// See it work: two sample brands on a sample platform, all on this machine.
+    Demo {
+        /// Address of the console.
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+        /// Where to keep its data; a fresh temporary folder otherwise.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// End by itself after this long ("60s"), with a summary.
+        #[arg(long = "for", value_parser = parse_span)]
+        lasting: Option<Duration>,
+    },
+    /// Check configuration, rules and connector files, and run their examples.
+    Check(Place),
+    /// Search past mentions.
+    Search {
+        /// What to look for, in the language of the search page.
+        query: String,
+        /// One JSON document instead of lines.
+        #[arg(long)]
+        json: bool,
+        /// Most hits to show.
+        #[arg(long, default_value_t = 20)]
+        limit: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Build the search index again from the store.
+    Reindex(Place),
+    /// People who sign in.
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// The rules of classification, dispatch and SLA.
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
+    /// Connector files.
+    Connector {
+        #[command(subcommand)]
+        command: ConnectorCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Add a person, or change the one with this e-mail; prints a one-time sign-in link.
+    Add {
+        /// For signing in.
+        #[arg(long)]
+        email: String,
+        /// As colleagues see it.
+        #[arg(long)]
+        name: String,
+        /// Two to four capital letters that sign replies.
+        #[arg(long)]
+        initials: String,
+        /// A team's key and a role, `cs:agent`; once for each team.
+        #[arg(long = "team", required = true)]
+        teams: Vec<String>,
+        /// Read a password from standard input.
+        #[arg(long)]
+        password: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum RulesCommand {
+    /// Check the rules on disk and put them in force; a wrong set leaves the old one in force.
+    Publish(Place),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConnectorCommand {
+    /// Run a connector file against its recorded replies and show the mentions it makes of them.
+    Test {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Which desk.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The configuration file.
+    #[arg(long, default_value = "moksori.toml")]
+    config: PathBuf,
+}
+
+impl Place {
+    fn load(&self) -> Result<Config> {
+        let environment = Config::environment(std::env::vars());
+        Ok(Config::load(Some(&self.config), &environment)?)
+    }
+}
+
+fn parse_span(text: &str) -> Result<Duration, String> {
+    span::parse(text).ok_or_else(|| "write it like 60s or 5m".to_owned())
+}
+
+/// Parses the arguments and runs the command.
+///
+/// # Errors
+/// Whatever made the command fail, for `main` to print.
+pub fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let filter = std::env::var(telemetry::VARIABLE).ok();
+    let quiet = !matches!(cli.command, Command::Run(_));
+    telemetry::init(filter.as_deref().or(quiet.then_some("warn")), false)?;
+    connect::install_crypto();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(cli.command))
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Run(place) => run_service(&place).await,
+        Command::Demo { listen, data, lasting } => demo::run(listen, data, lasting).await,
+        Command::Check(place) => check(&place),
+        Command::Search { query, json, limit, place } => {
+            let answer = on_desk(&place, "search", json!({ "query": query, "limit": limit })).await?;
+            if json {
+                println!("{answer}");
+            } else {
+                print_hits(&answer);
+            }
+            Ok(())
+        }
+        Command::Reindex(place) => {
+            let answer = on_desk(&place, "reindex", Value::Null).await?;
+            println!("{} documents", answer["documents"]);
+            Ok(())
+        }
+        Command::User { command: UserCommand::Add { email, name, initials, teams, password, place } } => {
+            let password = if password { Some(read_password()?) } else { None };
+            let args = json!({ "email": email, "name": name, "initials": initials, "teams": teams, "password": password });
+            let answer = on_desk(&place, "user add", args).await?;
+            println!("added; sign-in link, good for ten minutes and once:\n  {}", answer["link"].as_str().unwrap_or_default());
+            Ok(())
+        }
+        Command::Rules { command: RulesCommand::Publish(place) } => {
+            let answer = on_desk(&place, "rules publish", Value::Null).await?;
+            println!("version {} is in force", answer["version"]);
+            Ok(())
+        }
+        Command::Connector { command: ConnectorCommand::Test { file } } => test_connector(&file).await,
+    }
+}
+
+async fn run_service(place: &Place) -> Result<()> {
+    let config = place.load()?;
+    tracing::info!(config = serde_json::to_string(&config).unwrap_or_default(), "configuration in effect");
+    let app = App::start(config, Clock::System).await?;
+    wait_for_signal().await?;
+    if app.stop().await { Ok(()) } else { bail!("not everything was finished; it will be at the next start") }
+}
+
+/// Returns at SIGTERM or Ctrl+C.
+pub(crate) async fn wait_for_signal() -> Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}
+
+fn check(place: &Place) -> Result<()> {
+    let config = place.load()?;
+    let mut problems = Vec::new();
+    // A catalog without row ids is all that rules need to know.
+    let catalog = Catalog::sketch(&config.catalog());
+    match rules::Files::load(&config.rules.directories).and_then(|files| files.check(0, &catalog)) {
+        Ok(rules) => println!("rules: {} classification rules, examples pass", Classifier::len(&rules.judges.classifier)),
+        Err(error) => problems.push(error.to_string()),
+    }
+    match connect::load_files(&config.connect.directory) {
+        Ok(files) => {
+            println!("connectors: {}", files.keys().cloned().collect::<Vec<_>>().join(", "));
+            for account in config.accounts() {
+                if !files.contains_key(&account.connector) {
+                    problems.push(format!(
+                        "account \"{}\" wants the connector \"{}\", which is not in {}",
+                        account.key,
+                        account.connector,
+                        config.connect.directory.display()
+                    ));
+                }
+            }
+        }
+        Err(errors) => problems.extend(errors.iter().map(ToString::to_string)),
+    }
+    if problems.is_empty() {
+        println!("{}: {} brands, {} teams, all is well", place.config.display(), config.brands.len(), config.teams.len());
+        return Ok(());
+    }
+    bail!("{}", problems.join("\n"))
+}
+
+/// Has a command done by the running desk, or by ourselves under its lock when none runs.
+async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
+    let config = place.load()?;
+    let request = Request { command: command.to_owned(), args };
+    if let Some(answer) = control::ask(&config.data.directory, &request).await? {
+        return match answer {
+            Answer::Ok(value) => Ok(value),
+            Answer::Error(reason) => bail!("{reason}"),
+        };
+    }
+    std::fs::create_dir_all(&config.data.directory)?;
+    let _lock = control::lock(&config.data.directory)?;
+    let registry = Registry::new();
+    let clock = Clock::System;
+    let (store, rules) = app::open_store(&config, &clock, &registry).await?;
+    match command {
+        "rules publish" => Ok(json!({ "version": rules.judges.version })),
+        "user add" => {
+            let desk = Desk::new(store, rules.policies, config.desk.clone(), clock, crate::desk::Metrics::new(&registry)?);
+            add_user(&desk, &request.args, &format!("http://{}", config.server.listen)).await
+        }
+        _ => {
+            if command == "reindex" {
+                let index = config.data.directory.join("index");
+                if index.exists() {
+                    std::fs::remove_dir_all(&index)?;
+                }
+            }
+            let (index, opened) = app::open_search(&config, &registry)?;
+            let mut follower = Follower::new(Arc::clone(&store), Arc::clone(&index), clock, opened.seq).await?;
+            while follower.step().await? {}
+            index.flush()?;
+            if command == "reindex" {
+                return Ok(json!({ "documents": index.documents() }));
+            }
+            let limit = usize::try_from(request.args["limit"].as_u64().unwrap_or(20)).unwrap_or(20);
+            search(&store, &index, request.args["query"].as_str().unwrap_or_default(), limit).await
+        }
+    }
+}
+
+/// Searches everything, as an operator at the machine may.
+pub(crate) async fn search(store: &Arc<Store>, index: &Arc<Search>, query: &str, limit: usize) -> Result<Value> {
+    let query = Query::parse(query)?;
+    let catalog = store.catalog();
+    let scope = Scope {
+        teams: catalog.teams.iter().map(|team| team.id).collect(),
+        brands: catalog.brands.iter().filter_map(|brand| u32::try_from(brand.id.0).ok()).collect(),
+    };
+    let search = Arc::clone(index);
+    let found =
+        tokio::task::spawn_blocking(move || search.find(&query, &scope, Order::Best, Page { offset: 0, limit })).await??;
+    let ids: Vec<_> = found.hits.iter().map(|hit| hit.mention).collect();
+    let mentions = store.read(move |reader| reader.mentions(&ids)).await?;
+    let hits: Vec<Value> = mentions
+        .iter()
+        .map(|mention| {
+            let case = found.hits.iter().find(|hit| hit.mention == mention.id).and_then(|hit| hit.case);
+            json!({
+                "mention": mention.id,
+                "case": case,
+                "label": mention.label,
+                "lang": mention.lang,
+                "source": mention.source,
+                "author": mention.handle,
+                "posted_at": mention.posted_at.to_string(),
+                "url": mention.url,
+                "text": mention.text,
+            })
+        })
+        .collect();
+    Ok(json!({ "total": found.total, "hits": hits }))
+}
+
+fn print_hits(answer: &Value) {
+    println!("{} found", answer["total"]);
+    for hit in answer["hits"].as_array().into_iter().flatten() {
+        let text = hit["text"].as_str().unwrap_or_default().replace('\n', " ");
+        let case = hit["case"].as_i64().map_or_else(|| "-".to_owned(), |case| format!("#{case}"));
+        println!(
+            "{case:>8}  {}  {:<9}  @{}  {text}",
+            hit["posted_at"].as_str().unwrap_or_default(),
+            hit["label"].as_str().unwrap_or_default(),
+            hit["author"].as_str().unwrap_or_default()
+        );
+    }
+}
+
+/// Adds a person from `{email, name, initials, teams: ["key:role"], password?}`; answers with a one-time link.
+pub(crate) async fn add_user(desk: &Arc<Desk>, args: &Value, base: &str) -> Result<Value> {
+    let text = |key: &str| args[key].as_str().map(str::to_owned).with_context(|| format!("{key} is missing"));
+    let initials = text("initials")?;
+    if !(2..=4).contains(&initials.len()) || !initials.chars().all(|c| c.is_ascii_uppercase()) {
+        bail!("initials must be two to four capital letters, like KG; these are \"{initials}\"");
+    }
+    let catalog = desk.store().catalog();
+    let mut teams: Vec<(TeamId, Role)> = Vec::new();
+    for entry in args["teams"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let (team, role) = entry.split_once(':').with_context(|| format!("write \"{entry}\" as team:role, like cs:agent"))?;
+        let known = || catalog.teams.iter().map(|team| team.key.as_str()).collect::<Vec<_>>().join(", ");
+        let team = catalog.team_by_key(team).with_context(|| format!("there is no team \"{team}\"; there are {}", known()))?;
+        let role = Role::parse(role)
+            .with_context(|| format!("there is no role \"{role}\"; there are marketer, operator, agent, lead, manager"))?;
+        teams.push((team.id, role));
+    }
+    let password_hash = match args["password"].as_str() {
+        Some(password) => Some(crate::web::hash_password(password)?),
+        None => None,
+    };
+    let agent = desk.put_agent(NewAgent { name: text("name")?, email: text("email")?, initials, password_hash, teams }).await?;
+    let token = desk.sign_in_link(agent).await?;
+    Ok(json!({ "agent": agent, "link": format!("{base}{}", crate::web::link_path(&token)) }))
+}
+
+fn read_password() -> Result<String> {
+    eprintln!("password (at least 8 characters), then Enter:");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    let password = line.trim_end_matches(['\n', '\r']).to_owned();
+    if password.chars().count() < 8 {
+        bail!("the password has fewer than 8 characters");
+    }
+    Ok(password)
+}
+
+async fn test_connector(file: &Path) -> Result<()> {
+    let report = connect::test_file(file).await?;
+    println!("{report}");
+    if report.passed() { Ok(()) } else { bail!("{} does not pass its recorded replies", file.display()) }
+}

@@ -1,1 +1,401 @@
-//! To be filled.
+//! The configuration: defaults, then the file, then `MOKSORI__SECTION__KEY`, then flags.
+//!
+//! Defaults live in `config.default.toml` and nowhere else. Each stage owns the type of its section;
+//! brands, accounts and teams are here, people are only in the store.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::{bus, connect, desk, pipeline, queue, search};
+
+const DEFAULTS: &str = include_str!("config.default.toml");
+
+/// Everything that an operator can set.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The web side.
+    pub server: Server,
+    /// Where things are kept.
+    pub data: Data,
+    /// Where rules come from.
+    pub rules: Rules,
+    /// Connectors.
+    pub connect: Connect,
+    /// The durable log.
+    pub bus: bus::Config,
+    /// The store.
+    pub queue: queue::Config,
+    /// From log to desk.
+    pub pipeline: pipeline::Config,
+    /// Commands on cases.
+    pub desk: desk::Config,
+    /// The index.
+    pub search: search::Config,
+    /// Brands with their accounts.
+    #[serde(default, rename = "brand")]
+    pub brands: Vec<Brand>,
+    /// Teams with their queues.
+    #[serde(default, rename = "team")]
+    pub teams: Vec<Team>,
+    /// How a case can end.
+    #[serde(default, rename = "disposition")]
+    pub dispositions: Vec<Disposition>,
+}
+
+/// The web side.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Address of console and API.
+    pub listen: SocketAddr,
+    /// The console is reached over https.
+    pub https: bool,
+    /// Show /metrics beyond loopback.
+    pub public_metrics: bool,
+}
+
+/// Where things are kept.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Bus, store, index and control socket.
+    pub directory: PathBuf,
+}
+
+/// Where rules come from.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// Folders, first match first.
+    pub directories: Vec<PathBuf>,
+}
+
+/// Where connector files are.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connect {
+    /// Their folder.
+    pub directory: PathBuf,
+}
+
+/// A brand that the desk watches.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Brand {
+    /// Key in rules and URLs.
+    pub key: String,
+    /// Korean name.
+    pub ko: String,
+    /// English name.
+    pub en: String,
+    /// Its accounts on platforms.
+    #[serde(default, rename = "account")]
+    pub accounts: Vec<connect::AccountConfig>,
+}
+
+/// A team with its queue.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Team {
+    /// Key in rules and URLs.
+    pub key: String,
+    /// Key of its brand.
+    pub brand: String,
+    /// Korean name.
+    pub ko: String,
+    /// English name.
+    pub en: String,
+    /// IANA zone in which its pages show times.
+    #[serde(default = "seoul")]
+    pub zone: String,
+}
+
+fn seoul() -> String {
+    "Asia/Seoul".into()
+}
+
+/// How a case can end.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disposition {
+    /// Key in the store.
+    pub key: String,
+    /// Korean words.
+    pub ko: String,
+    /// English words.
+    pub en: String,
+}
+
+/// What is wrong with a configuration: file, line where one is known, key and remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("could not read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not TOML, or a key is unknown or has a wrong value.
+    #[error("{file}:{line}: {message}")]
+    Parse {
+        /// The file.
+        file: String,
+        /// The line, 0 when it is not known.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The parts do not fit together.
+    #[error("{file}: {message}")]
+    Meaning {
+        /// The file.
+        file: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads `path`, or only the defaults; `overrides` are pairs of a dotted key and a value.
+    ///
+    /// # Errors
+    /// With file, line and remedy.
+    pub fn load(path: Option<&Path>, overrides: &[(String, String)]) -> Result<Config, Error> {
+        let (file, text) = match path {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+                (path.display().to_string(), text)
+            }
+            None => ("defaults".to_owned(), String::new()),
+        };
+        let mut config = Config::from_texts(&[(file.clone(), text)], overrides)?;
+        // Paths in a file are relative to that file.
+        if let Some(base) = path.and_then(Path::parent) {
+            config.relative_to(base);
+        }
+        config.check(&file)?;
+        Ok(config)
+    }
+
+    /// Merges files over the defaults, in order; brands and teams of all of them add up.
+    ///
+    /// # Errors
+    /// With file, line and remedy.
+    pub fn from_texts(files: &[(String, String)], overrides: &[(String, String)]) -> Result<Config, Error> {
+        let mut merged = parse("config.default.toml", DEFAULTS)?;
+        let mut last = ("config.default.toml", DEFAULTS);
+        for (file, text) in files {
+            merge(&mut merged, parse(file, text)?);
+            last = (file, text);
+        }
+        for (key, value) in overrides {
+            set(&mut merged, key, value);
+        }
+        merged.try_into().map_err(|error: toml::de::Error| {
+            let message = error.to_string().trim().replace('\n', " ");
+            Error::Parse { file: last.0.to_owned(), line: line_of(last.1, &message), message }
+        })
+    }
+
+    /// Overrides from the environment: `MOKSORI__SERVER__LISTEN` sets `server.listen`.
+    pub fn environment(variables: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+        variables
+            .filter_map(|(name, value)| Some((name.strip_prefix("MOKSORI__")?.to_lowercase().replace("__", "."), value)))
+            .collect()
+    }
+
+    fn relative_to(&mut self, base: &Path) {
+        let fix = |path: &mut PathBuf| {
+            if path.is_relative() {
+                *path = base.join(&*path);
+            }
+        };
+        fix(&mut self.data.directory);
+        fix(&mut self.connect.directory);
+        self.rules.directories.iter_mut().for_each(fix);
+        for account in self.brands.iter_mut().flat_map(|brand| &mut brand.accounts) {
+            account.path.iter_mut().for_each(fix);
+        }
+    }
+
+    fn check(&self, file: &str) -> Result<(), Error> {
+        let wrong = |message: String| Error::Meaning { file: file.to_owned(), message };
+        let mut seen = BTreeSet::new();
+        let accounts = self.brands.iter().flat_map(|brand| &brand.accounts).map(|account| ("account", &account.key));
+        let keys =
+            self.brands.iter().map(|brand| ("brand", &brand.key)).chain(self.teams.iter().map(|team| ("team", &team.key)));
+        for (what, key) in keys.chain(accounts) {
+            if key.is_empty() || !key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_') {
+                return Err(wrong(format!("{what} key \"{key}\" must be lower-case letters, digits, - and _")));
+            }
+            if !seen.insert((what, key)) {
+                return Err(wrong(format!("two {what}s have the key \"{key}\"; rename one")));
+            }
+        }
+        for team in &self.teams {
+            if !self.brands.iter().any(|brand| brand.key == team.brand) {
+                return Err(wrong(format!(
+                    "team \"{}\" belongs to brand \"{}\", which is not there: add [[brand]]",
+                    team.key, team.brand
+                )));
+            }
+            if jiff::tz::TimeZone::get(&team.zone).is_err() {
+                return Err(wrong(format!(
+                    "team \"{}\" has the zone \"{}\", which is not an IANA zone like Asia/Seoul",
+                    team.key, team.zone
+                )));
+            }
+        }
+        for brand in &self.brands {
+            if !self.teams.iter().any(|team| team.brand == brand.key) {
+                return Err(wrong(format!(
+                    "brand \"{}\" has no team to send cases to: add [[team]] with brand = \"{}\"",
+                    brand.key, brand.key
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The accounts of all brands, each naming its brand.
+    pub fn accounts(&self) -> Vec<connect::AccountConfig> {
+        self.brands
+            .iter()
+            .flat_map(|brand| {
+                brand.accounts.iter().map(|account| connect::AccountConfig { brand: brand.key.clone(), ..account.clone() })
+            })
+            .collect()
+    }
+
+    /// Brands, teams and accounts as the store keeps them.
+    pub fn catalog(&self) -> queue::CatalogConfig {
+        queue::CatalogConfig {
+            brands: self.brands.iter().map(|brand| (brand.key.clone(), brand.ko.clone(), brand.en.clone())).collect(),
+            teams: self
+                .teams
+                .iter()
+                .map(|team| (team.key.clone(), team.brand.clone(), team.ko.clone(), team.en.clone(), team.zone.clone()))
+                .collect(),
+            accounts: self.accounts().into_iter().map(|account| (account.key, account.brand, account.handle)).collect(),
+        }
+    }
+}
+
+fn parse(file: &str, text: &str) -> Result<Table, Error> {
+    text.parse::<Table>().map_err(|error| Error::Parse {
+        file: file.to_owned(),
+        line: error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1)),
+        message: error.message().to_owned(),
+    })
+}
+
+/// Tables merge key by key, brands and teams add up, anything else is replaced.
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
+            (Some(Value::Array(into)), Value::Array(from)) if key == "brand" || key == "team" => into.extend(from),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+fn set(table: &mut Table, key: &str, value: &str) {
+    // A number or a truth value is itself, all else is text.
+    let value = value
+        .parse::<i64>()
+        .map(Value::Integer)
+        .or_else(|_| value.parse::<bool>().map(Value::Boolean))
+        .unwrap_or_else(|_| Value::String(value.to_owned()));
+    let mut place = table;
+    let mut parts = key.split('.').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            place.insert(part.to_owned(), value);
+            return;
+        }
+        let next = place.entry(part.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+        match next {
+            Value::Table(next) => place = next,
+            _ => return,
+        }
+    }
+}
+
+/// The line that an error of the merged table speaks of: the first that sets the key it names.
+fn line_of(text: &str, message: &str) -> usize {
+    let named = message.split('`').nth(1).unwrap_or_default();
+    let key = named.rsplit('.').next().unwrap_or_default();
+    let inside = message.rsplit('`').nth(1).and_then(|path| path.rsplit('.').next()).unwrap_or_default();
+    [key, inside]
+        .into_iter()
+        .filter(|key| !key.is_empty())
+        .find_map(|key| {
+            text.lines().position(|line| {
+                let line = line.trim_start();
+                line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
+            })
+        })
+        .map_or(0, |line| line + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "[[brand]]\nkey = \"shop\"\nko = \"가게\"\nen = \"Shop\"\n[[team]]\nkey = \"cs\"\nbrand = \"shop\"\nko = \"상담\"\nen = \"CS\"\n";
+
+    fn load(text: &str) -> Result<Config, String> {
+        let config = Config::from_texts(&[("moksori.toml".into(), text.into())], &[]).map_err(|error| error.to_string())?;
+        config.check("moksori.toml").map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+
+    #[test]
+    fn the_defaults_are_a_configuration() {
+        let config = Config::load(None, &[]).unwrap();
+        assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+        assert!(config.server.listen.ip().is_loopback());
+    }
+
+    #[test]
+    fn file_environment_and_flags_override_in_this_order() {
+        let text = format!("[server]\nlisten = \"127.0.0.1:9000\"\n{ONE}");
+        assert_eq!(load(&text).unwrap().server.listen.port(), 9000);
+        let environment =
+            Config::environment([("MOKSORI__SERVER__LISTEN".to_owned(), "127.0.0.1:9001".to_owned())].into_iter());
+        let config = Config::from_texts(&[("moksori.toml".into(), text)], &environment).unwrap();
+        assert_eq!(config.server.listen.port(), 9001);
+    }
+
+    #[test]
+    fn a_wrong_key_is_named_with_its_line() {
+        let error = load(&format!("{ONE}[server]\nlisten = \"127.0.0.1:1\"\nlisen = 3\n")).unwrap_err();
+        assert!(error.starts_with("moksori.toml:12: ") && error.contains("lisen"), "{error}");
+        let error = load("[server]\nlisten = \"here\"\n").unwrap_err();
+        assert!(error.starts_with("moksori.toml:2: "), "{error}");
+        let error = load("[server\n").unwrap_err();
+        assert!(error.starts_with("moksori.toml:1: "), "{error}");
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_say_what_to_do() {
+        let error = load("[[brand]]\nkey = \"shop\"\nko = \"가\"\nen = \"S\"\n").unwrap_err();
+        assert!(error.contains("add [[team]]"), "{error}");
+        let error = load(&ONE.replace("brand = \"shop\"", "brand = \"shoo\"")).unwrap_err();
+        assert!(error.contains("add [[brand]]"), "{error}");
+        let error = load(&format!("{ONE}{ONE}")).unwrap_err();
+        assert!(error.contains("rename one"), "{error}");
+    }
+}

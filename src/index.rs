@@ -1,1 +1,220 @@
-//! To be filled.
+//! Keeps the search index in step with the store by following its events.
+//!
+//! The index is a cache: what it has is named by the sequence number in its last commit, and everything
+//! after that is read again from the store, at start as well as while running.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    case::{CaseId, EventKind, Seq},
+    clock::Clock,
+    mention::MentionId,
+    queue::{self, CaseFactsRow, PostRow, Store},
+    search::{self, Batch, Facts, Names, Post, Search},
+};
+
+/// Events read at once.
+const EVENTS: u32 = 1_000;
+/// Cases or mentions read at once while the table of facts is filled.
+const FACTS: u32 = 5_000;
+
+/// Why the index could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error("could not read the store")]
+    Store(#[from] queue::Error),
+    /// The index failed.
+    #[error("could not write the index")]
+    Search(#[from] search::Error),
+    /// A task was cancelled.
+    #[error("the index was stopped in the middle")]
+    Stopped,
+}
+
+/// Follows the store's events into the index.
+pub struct Follower {
+    store: Arc<Store>,
+    search: Arc<Search>,
+    clock: Clock,
+    seq: Seq,
+    newest: MentionId,
+}
+
+impl Follower {
+    /// A follower that goes on after `seq`, with the table of facts filled from the store.
+    ///
+    /// # Errors
+    /// When store or index fail.
+    pub async fn new(store: Arc<Store>, search: Arc<Search>, clock: Clock, seq: Seq) -> Result<Follower, Error> {
+        let newest = store.read(move |reader| reader.newest_mention_at(seq)).await?;
+        let follower = Follower { store, search, clock, seq, newest };
+        follower.load_names().await?;
+        follower.load_facts().await?;
+        Ok(follower)
+    }
+
+    async fn load_names(&self) -> Result<(), Error> {
+        let agents = self.store.read(|reader| reader.initials_of_all()).await?;
+        let teams = self.store.catalog().teams.iter().map(|team| (team.id, team.key.clone())).collect();
+        self.search.set_names(Names { teams, agents });
+        Ok(())
+    }
+
+    async fn load_facts(&self) -> Result<(), Error> {
+        let mut after = CaseId(0);
+        loop {
+            let rows = self.store.read(move |reader| reader.case_facts_after(after, FACTS)).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.case;
+            let facts: Vec<Facts> = rows.iter().flat_map(facts_of_case).collect();
+            self.search.set_facts(&facts);
+        }
+        let mut after = MentionId(0);
+        loop {
+            let rows = self.store.read(move |reader| reader.caseless_after(after, FACTS)).await?;
+            let Some((last, _)) = rows.last() else { break };
+            after = *last;
+            let facts: Vec<Facts> = rows.iter().map(|(mention, brand)| Facts::new(*mention, brand_number(brand.0))).collect();
+            self.search.set_facts(&facts);
+        }
+        Ok(())
+    }
+
+    /// Follows until `stop` turns true, then writes what is open.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut commits = self.store.follow();
+        loop {
+            commits.mark_unchanged();
+            match self.step().await {
+                Ok(true) => {}
+                Ok(false) => tokio::select! {
+                    changed = commits.changed() => if changed.is_err() { break },
+                    _ = stop.changed() => break,
+                },
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the index is behind, trying again");
+                    tokio::select! {
+                        () = self.clock.sleep(Duration::from_secs(1)) => {}
+                        _ = stop.changed() => break,
+                    }
+                }
+            }
+        }
+        let search = self.search;
+        match tokio::task::spawn_blocking(move || search.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the last posts will be indexed at the next start")
+            }
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the index crashed while it was closed"),
+        }
+    }
+
+    /// Indexes the next events; false when there are none.
+    ///
+    /// # Errors
+    /// When store or index fail; the same events are read again then.
+    pub async fn step(&mut self) -> Result<bool, Error> {
+        let after = self.seq;
+        let newest = self.newest;
+        let read = self
+            .store
+            .read(move |reader| {
+                let events = reader.events_after(after, EVENTS)?;
+                let Some(last) = events.last() else { return Ok::<_, queue::Error>(None) };
+                let seq = last.seq;
+                let mut posts = BTreeSet::new();
+                let mut cases = BTreeSet::new();
+                for event in &events {
+                    cases.extend(event.case);
+                    if matches!(
+                        event.kind,
+                        EventKind::Opened
+                            | EventKind::Joined
+                            | EventKind::Reopened
+                            | EventKind::Folded
+                            | EventKind::Noted
+                            | EventKind::Edited
+                            | EventKind::Deleted
+                            | EventKind::AnsweredThere
+                            | EventKind::ReplySent
+                    ) {
+                        posts.extend(event.mention);
+                    }
+                }
+                let posts = reader.posts(&posts.into_iter().collect::<Vec<_>>())?;
+                let facts = reader.case_facts(&cases.into_iter().collect::<Vec<_>>())?;
+                Ok(Some((seq, posts, facts)))
+            })
+            .await?;
+        let Some((seq, posts, cases)) = read else { return Ok(false) };
+        let in_cases: HashMap<MentionId, CaseId> =
+            cases.iter().flat_map(|case| case.mentions.iter().map(|mention| (*mention, case.case))).collect();
+        let mut batch = Batch { seq, ..Batch::default() };
+        batch.facts = cases.iter().flat_map(facts_of_case).collect();
+        for post in posts {
+            if !in_cases.contains_key(&post.mention) {
+                batch.facts.extend(post.brands.iter().map(|brand| Facts::new(post.mention, brand_number(brand.0))));
+            }
+            self.newest = self.newest.max(post.mention);
+            if post.deleted {
+                batch.deletes.push(post.mention);
+            } else {
+                batch.upserts.push(document(post, newest));
+            }
+        }
+        let search = Arc::clone(&self.search);
+        tokio::task::spawn_blocking(move || {
+            let deletes = !batch.deletes.is_empty();
+            search.apply(batch)?;
+            if deletes { search.purge() } else { Ok(()) }
+        })
+        .await
+        .map_err(|_| Error::Stopped)??;
+        self.seq = seq;
+        Ok(true)
+    }
+}
+
+fn document(post: PostRow, newest: MentionId) -> Post {
+    Post {
+        mention: post.mention,
+        // Ids only grow, so anything above the newest indexed one cannot be in the index yet.
+        new: post.mention > newest,
+        text: post.text,
+        lang: post.lang,
+        platform: post.source.split(':').next().unwrap_or_default().to_owned(),
+        accounts: post.accounts,
+        author: post.author,
+        posted_at: post.posted_at,
+        reach: post.reach,
+    }
+}
+
+fn facts_of_case(row: &CaseFactsRow) -> impl Iterator<Item = Facts> + '_ {
+    row.mentions.iter().map(|mention| Facts {
+        case: Some(row.case),
+        team: Some(row.team),
+        label: Some(row.label),
+        status: Some(row.status),
+        assignee: row.assignee,
+        breached: row.breached,
+        met: row.met,
+        replied: row.answered,
+        noted: row.noted,
+        media: row.media,
+        ..Facts::new(*mention, brand_number(row.brand.0))
+    })
+}
+
+/// Brands are few; search keeps them small.
+fn brand_number(brand: i64) -> u32 {
+    u32::try_from(brand).unwrap_or(0)
+}

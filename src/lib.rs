@@ -26,4 +26,6 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod demo;
+pub mod rules;
 pub mod telemetry;

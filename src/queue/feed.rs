@@ -79,6 +79,10 @@ pub struct CaseFactsRow {
     pub met: bool,
     /// We answered.
     pub answered: bool,
+    /// Somebody wrote a note.
+    pub noted: bool,
+    /// Its first mention has pictures or films.
+    pub media: bool,
 }
 
 fn event_of(row: &Row<'_>) -> rusqlite::Result<Event> {
@@ -176,7 +180,8 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn case_facts(&self, ids: &[CaseId]) -> Result<Vec<CaseFactsRow>, Error> {
         let mut case = self.connection.prepare_cached(
-            "SELECT mention_id, mentions, brand_id, team_id, label, status, assignee_id FROM cases WHERE id = ?1",
+            "SELECT c.mention_id, c.mentions, c.brand_id, c.team_id, c.label, c.status, c.assignee_id, c.notes, m.media IS NOT NULL
+             FROM cases c JOIN mention m ON m.id = c.mention_id WHERE c.id = ?1",
         )?;
         let mut joined = self.connection.prepare_cached("SELECT mention_id FROM case_mention WHERE case_id = ?1")?;
         let mut clocks = self.connection.prepare_cached("SELECT kind, state, breached_at FROM clock WHERE case_id = ?1")?;
@@ -198,6 +203,8 @@ impl Reader<'_> {
                             breached: false,
                             met: false,
                             answered: false,
+                            noted: row.get::<_, i64>(7)? > 0,
+                            media: row.get(8)?,
                         },
                         row.get::<_, i64>(1)? > 1,
                     ))
@@ -222,5 +229,52 @@ impl Reader<'_> {
             facts.push(row);
         }
         Ok(facts)
+    }
+
+    /// What search filters by, of the cases after `after`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn case_facts_after(&self, after: CaseId, limit: u32) -> Result<Vec<CaseFactsRow>, Error> {
+        let mut statement = self.connection.prepare_cached("SELECT id FROM cases WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+        let ids = statement.query_map(params![after.0, limit], |row| row.get(0).map(CaseId))?.collect::<Result<Vec<_>, _>>()?;
+        self.case_facts(&ids)
+    }
+
+    /// Mentions after `after` that belong to no case, with a brand that caught them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn caseless_after(&self, after: MentionId, limit: u32) -> Result<Vec<(MentionId, BrandId)>, Error> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT m.mention_id, min(m.brand_id) FROM mention_match m WHERE m.mention_id > ?1
+             AND NOT EXISTS (SELECT 1 FROM cases c WHERE c.mention_id = m.mention_id)
+             AND NOT EXISTS (SELECT 1 FROM case_mention j WHERE j.mention_id = m.mention_id)
+             GROUP BY m.mention_id ORDER BY m.mention_id LIMIT ?2",
+        )?;
+        let rows = statement
+            .query_map(params![after.0, limit], |row| Ok((MentionId(row.get(0)?), BrandId(row.get(1)?))))?
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
+    }
+
+    /// The newest mention that any event up to `seq` speaks of.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn newest_mention_at(&self, seq: Seq) -> Result<MentionId, Error> {
+        let newest: Option<i64> =
+            self.connection.query_row("SELECT max(mention_id) FROM event WHERE seq <= ?1", [seq.0], |row| row.get(0))?;
+        Ok(MentionId(newest.unwrap_or(0)))
+    }
+
+    /// Initials of everybody, for the search field `agent:`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn initials_of_all(&self) -> Result<Vec<(AgentId, String)>, Error> {
+        let mut statement = self.connection.prepare_cached("SELECT id, initials FROM agent")?;
+        let rows = statement.query_map([], |row| Ok((AgentId(row.get(0)?), row.get(1)?)))?.collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
     }
 }

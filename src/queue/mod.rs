@@ -11,6 +11,7 @@ mod intake;
 mod outbox;
 mod pages;
 mod people;
+mod rulesets;
 mod types;
 
 use std::{
@@ -31,6 +32,7 @@ pub use intake::*;
 pub use outbox::*;
 pub use pages::*;
 pub use people::*;
+pub use rulesets::*;
 pub use types::*;
 
 use crate::case::{Actor, CaseId, EventKind, Seq};

@@ -123,6 +123,25 @@ impl Catalog {
         self.account_by_key.get(key).and_then(|index| self.accounts.get(*index))
     }
 
+    /// A catalog that is in no store: keys and names are right, ids are made up. For checking rules.
+    pub fn sketch(wanted: &CatalogConfig) -> Catalog {
+        let ids = 1_i64..;
+        let brands: Vec<Brand> = ids
+            .clone()
+            .zip(&wanted.brands)
+            .map(|(id, (key, ko, en))| Brand { id: BrandId(id), key: key.clone(), name_ko: ko.clone(), name_en: en.clone() })
+            .collect();
+        let teams = ids
+            .zip(&wanted.teams)
+            .filter_map(|(id, (key, brand, ko, en, zone))| {
+                let brand = brands.iter().find(|known| known.key == *brand)?.id;
+                let (key, name_ko, name_en, zone) = (key.clone(), ko.clone(), en.clone(), zone.clone());
+                Some(Team { id: TeamId(id), key, brand, name_ko, name_en, zone })
+            })
+            .collect();
+        Catalog { brands, teams, accounts: Vec::new(), account_by_key: HashMap::new() }
+    }
+
     pub(super) fn load(connection: &Connection) -> Result<Catalog, Error> {
         let brands = connection
             .prepare("SELECT id, key, name_ko, name_en FROM brand ORDER BY id")?

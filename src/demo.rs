@@ -1,0 +1,234 @@
+//! `moksori demo`: two sample brands on a sample platform, all on this machine, to watch and to try.
+
+use std::{
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use include_dir::{Dir, include_dir};
+use serde::Deserialize;
+
+use crate::{
+    app::App,
+    cli,
+    clock::Clock,
+    config::Config,
+    connect::SecretSource,
+    queue::NewAgent,
+    sample::{Sample, SampleAccount},
+    staff::Role,
+    web,
+};
+
+static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules");
+static CONNECTORS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/connectors");
+static SAMPLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/samples");
+
+const BRANDS: [&str; 2] = ["shop", "office"];
+/// The sample person whose link is printed: sees every team.
+const GUIDE: &str = "MO";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct People {
+    agent: Vec<Person>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Person {
+    name: String,
+    #[serde(rename = "name_en")]
+    _name_en: String,
+    email: String,
+    initials: String,
+    role: String,
+    teams: Vec<String>,
+}
+
+/// A demo that runs: the desk, and the sample platform it listens to.
+pub struct Demo {
+    /// The desk.
+    pub app: App,
+    /// The platform.
+    pub sample: Sample,
+    /// Where to sign in, once.
+    pub link: String,
+    players: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Runs the demo until Ctrl+C, or for `lasting`.
+///
+/// # Errors
+/// When a part cannot start.
+pub async fn run(listen: SocketAddr, data: Option<PathBuf>, lasting: Option<Duration>) -> Result<()> {
+    let (directory, throw_away) = match data {
+        Some(directory) => (directory, false),
+        None => (fresh_directory()?, true),
+    };
+    let demo = Demo::start(listen, &directory).await?;
+    println!("Moksori is running. Open this link and press the button; it works once, for ten minutes:\n\n  {}\n", demo.link);
+    println!("The sample customers post to {} as you watch. Ctrl+C ends it.", demo.sample.url);
+    std::io::stdout().flush()?;
+    match lasting {
+        Some(lasting) => tokio::select! {
+            () = Clock::System.sleep(lasting) => {}
+            signal = cli::wait_for_signal() => signal?,
+        },
+        None => cli::wait_for_signal().await?,
+    }
+    println!("{}", demo.summary().await?);
+    demo.stop().await;
+    if throw_away {
+        std::fs::remove_dir_all(&directory)?;
+    }
+    Ok(())
+}
+
+fn fresh_directory() -> Result<PathBuf> {
+    let name: String = crate::clock::random_bytes::<6>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let directory = std::env::temp_dir().join(format!("moksori-demo-{name}"));
+    std::fs::create_dir_all(&directory)?;
+    Ok(directory)
+}
+
+impl Demo {
+    /// Starts desk and platform, adds the sample people, and lets the sample customers post.
+    ///
+    /// # Errors
+    /// When a part cannot start.
+    pub async fn start(listen: SocketAddr, directory: &Path) -> Result<Demo> {
+        let files = directory.join("demo-files");
+        for (dir, name) in [(&RULES, "rules"), (&CONNECTORS, "connectors"), (&SAMPLES, "samples")] {
+            let target = files.join(name);
+            std::fs::create_dir_all(&target)?;
+            dir.extract(&target).with_context(|| format!("failed to write {}", target.display()))?;
+        }
+        let mut config = Self::config(&files)?;
+        config.server.listen = listen;
+        config.data.directory = directory.join("desk");
+
+        let mut accounts = Vec::new();
+        for brand in &config.brands {
+            for account in &brand.accounts {
+                let token = token();
+                let path = files.join(format!("{}.token", account.key));
+                std::fs::write(&path, &token)?;
+                accounts.push((
+                    SampleAccount { handle: account.handle.clone(), name: brand.ko.clone(), token },
+                    account.key.clone(),
+                    path,
+                ));
+            }
+        }
+        let sample_accounts: Vec<SampleAccount> = accounts.iter().map(|(account, ..)| account.clone()).collect();
+        let sample = Sample::start((Ipv4Addr::LOCALHOST, 0).into(), Clock::System, &sample_accounts).await?;
+        let base = url::Url::parse(&sample.url)?;
+        for account in config.brands.iter_mut().flat_map(|brand| &mut brand.accounts) {
+            account.base = Some(base.clone());
+            if let Some((_, _, path)) = accounts.iter().find(|(_, key, _)| *key == account.key) {
+                account.secrets.insert("token".into(), SecretSource::File(path.clone()));
+            }
+        }
+
+        let app = App::start(config, Clock::System).await?;
+        let link = Self::add_people(&app).await?;
+        let mut players = Vec::new();
+        for brand in BRANDS {
+            let posts = files.join("samples").join(brand).join("posts.jsonl");
+            let sample = sample.clone();
+            players.push(tokio::spawn(async move {
+                if let Err(error) = sample.play(&posts, 1.0).await {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the sample customers have stopped");
+                }
+            }));
+        }
+        Ok(Demo { app, sample, link, players })
+    }
+
+    fn config(files: &Path) -> Result<Config> {
+        let mut texts = Vec::new();
+        for brand in BRANDS {
+            let path = files.join("samples").join(brand).join("moksori.toml");
+            texts.push((path.display().to_string(), std::fs::read_to_string(&path)?));
+        }
+        let mut config = Config::from_texts(&texts, &[])?;
+        config.rules.directories = BRANDS.iter().map(|brand| files.join("samples").join(brand).join("rules")).collect();
+        config.rules.directories.push(files.join("rules"));
+        config.connect.directory = files.join("connectors");
+        Ok(config)
+    }
+
+    async fn add_people(app: &App) -> Result<String> {
+        let catalog = app.store.catalog();
+        let mut link = String::new();
+        for brand in BRANDS {
+            let file = SAMPLES.get_file(format!("{brand}/people.toml")).context("samples lack people.toml")?;
+            let people: People = toml::from_str(file.contents_utf8().unwrap_or_default())?;
+            for person in people.agent {
+                let role = Role::parse(&person.role).with_context(|| format!("no role {}", person.role))?;
+                let teams = if person.teams.is_empty() {
+                    catalog.teams.iter().map(|team| (team.id, role)).collect()
+                } else {
+                    person.teams.iter().filter_map(|key| Some((catalog.team_by_key(key)?.id, role))).collect()
+                };
+                let initials = person.initials.clone();
+                let agent = app
+                    .desk
+                    .put_agent(NewAgent {
+                        name: person.name,
+                        email: person.email,
+                        initials: person.initials,
+                        password_hash: None,
+                        teams,
+                    })
+                    .await?;
+                if initials == GUIDE {
+                    let token = app.desk.sign_in_link(agent).await?;
+                    link = format!("http://{}{}", app.address, web::link_path(&token));
+                }
+            }
+        }
+        Ok(link)
+    }
+
+    /// What happened so far, in a few lines.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn summary(&self) -> Result<String> {
+        let totals = self.app.store.read(|reader| reader.totals()).await?;
+        let list = |pairs: &[(String, u64)]| {
+            pairs.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+        };
+        let cases: u64 = totals.by_status.iter().map(|(_, count)| count).sum();
+        Ok(format!(
+            "mentions   {}\ncases      {cases} ({})\nstatus     {}\nclocks     met {}, breached {}\nindexed    {} documents",
+            totals.mentions,
+            list(&totals.by_label),
+            list(&totals.by_status),
+            totals.met,
+            totals.breached,
+            self.app.search.documents(),
+        ))
+    }
+
+    /// Stops desk and platform.
+    pub async fn stop(self) {
+        for player in self.players {
+            player.abort();
+        }
+        if !self.app.stop().await {
+            tracing::warn!("the demo did not stop cleanly");
+        }
+        drop(Arc::new(self.sample));
+    }
+}
+
+fn token() -> String {
+    crate::clock::random_bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
