@@ -6,7 +6,7 @@ use reqwest::Method;
 use super::{
     Account, Error,
     account::json,
-    format::{Action, AnswerMap, Do, Idempotency},
+    format::{Action, AnswerMap, Do, Idempotency, Lookup},
     home::{Outgoing, Receipt},
     map::time,
     request::Answer,
@@ -18,8 +18,15 @@ use crate::clock::Time;
 pub(super) enum Outcome {
     /// The platform has it.
     Sent(Receipt),
-    /// The platform does not have it, or would know it again: it may be sent again, at the soonest then.
-    Later(String, Option<Time>),
+    /// It may be sent again, at the soonest then: the platform does not have it, or would know it again.
+    Later {
+        /// What happened.
+        why: String,
+        /// When the platform will listen, if it said so.
+        until: Option<Time>,
+        /// The platform may have it already.
+        doubtful: bool,
+    },
     /// The platform refused it; a person decides.
     Failed(String),
     /// Nobody knows.
@@ -65,14 +72,11 @@ pub(super) async fn send(account: &Account, action: &Action, reply: &Outgoing) -
 async fn judge(account: &Account, action: &Action, reply: &Outgoing, error: Error) -> Outcome {
     let text = error.to_string();
     match error {
-        Error::Spent(until) => Outcome::Later(text, Some(until)),
-        Error::Unreached(_) | Error::Home(_) => Outcome::Later(text, None),
-        Error::Status { action: Do::BackOff | Do::Refresh, until, .. } => Outcome::Later(text, until),
+        Error::Spent(until) => Outcome::Later { why: text, until: Some(until), doubtful: false },
+        Error::Unreached(_) | Error::Home(_) => Outcome::Later { why: text, until: None, doubtful: false },
+        Error::Status { action: Do::BackOff | Do::Refresh, until, .. } => Outcome::Later { why: text, until, doubtful: false },
         // A gateway may say 5xx for a platform that has acted.
-        Error::Status { status, until, .. } if status >= 500 => match action.idempotency {
-            Idempotency::Key | Idempotency::ChosenId => Outcome::Later(text, until),
-            _ => doubt(account, action, reply, &text).await,
-        },
+        Error::Status { status, .. } if status >= 500 => doubt(account, action, reply, &text).await,
         Error::Status { reason, .. } => Outcome::Failed(reason.map_or(text.clone(), |reason| format!("{text}: {reason}"))),
         Error::Broken(_) | Error::Timeout(_) | Error::TooLarge(_) | Error::Garbage(_) => doubt(account, action, reply, &text).await,
         Error::Refused(_) | Error::Template { .. } | Error::Account { .. } | Error::File(_) | Error::Loop => Outcome::Failed(text),
@@ -81,21 +85,22 @@ async fn judge(account: &Account, action: &Action, reply: &Outgoing, error: Erro
 
 /// What to do about a reply that the platform may or may not have.
 pub(super) async fn doubt(account: &Account, action: &Action, reply: &Outgoing, why: &str) -> Outcome {
-    match (action.idempotency, &action.lookup) {
-        (Idempotency::Key | Idempotency::ChosenId, _) => Outcome::Later(why.to_owned(), None),
-        (Idempotency::Lookup, Some(_)) => match look_up(account, action, reply).await {
-            Ok(Some(receipt)) => Outcome::Sent(receipt),
-            // It may still be on its way: not found is not proof enough to post it in public again.
-            Ok(None) => Outcome::Unknown(format!("{why}; not found among our posts")),
-            Err(error) => Outcome::Unknown(format!("{why}; looking it up: {error}")),
-        },
-        _ => Outcome::Unknown(why.to_owned()),
+    let found = match &action.lookup {
+        Some(lookup) => look_up(account, action, lookup, reply).await,
+        None => Ok(None),
+    };
+    match (found, action.idempotency) {
+        (Ok(Some(receipt)), _) => Outcome::Sent(receipt),
+        (_, Idempotency::Key | Idempotency::ChosenId) => Outcome::Later { why: why.to_owned(), until: None, doubtful: true },
+        // It may still be on its way: not found is not proof enough to post it in public again.
+        (Ok(None), Idempotency::Lookup) => Outcome::Unknown(format!("{why}; not found among our posts")),
+        (Err(error), _) => Outcome::Unknown(format!("{why}; looking it up: {error}")),
+        (Ok(None), Idempotency::None) => Outcome::Unknown(why.to_owned()),
     }
 }
 
 /// Looks for a reply among the account's own posts.
-async fn look_up(account: &Account, action: &Action, reply: &Outgoing) -> Result<Option<Receipt>, Error> {
-    let Some(lookup) = &action.lookup else { return Ok(None) };
+async fn look_up(account: &Account, action: &Action, lookup: &Lookup, reply: &Outgoing) -> Result<Option<Receipt>, Error> {
     account.identify().await?;
     let values = account.values(values(reply));
     let answer: Answer = account.send(account.request(Method::GET, &lookup.path, &lookup.query, &values)?, false).await?;

@@ -83,6 +83,9 @@ pub struct ConnectorFile {
     /// What to do about an answer that is no success; the first row that fits counts.
     #[serde(default, rename = "error")]
     pub errors: Vec<ErrorRow>,
+    /// Tags of the account that the recorded replies are for.
+    #[serde(default)]
+    pub recorded_tags: Vec<String>,
     /// Replies that test the file.
     #[serde(default, rename = "recorded")]
     pub recorded: Vec<Recorded>,

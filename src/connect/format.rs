@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Deserializer, de};
 
 use super::template::{Field, Path, Template};
+use crate::text::LengthRule;
 
 /// A length of time as people write it: `300ms`, `20s`, `5m`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -360,7 +361,7 @@ pub struct Action {
     #[serde(default)]
     pub json: BTreeMap<String, Template>,
     /// How long a reply may be.
-    pub length: Option<Length>,
+    pub length: Option<LengthRule>,
     /// What keeps it from acting twice.
     pub idempotency: Idempotency,
     /// How to look up what was posted, for `lookup`.
@@ -405,37 +406,6 @@ pub struct AnswerMap {
     /// How that time is written.
     #[serde(default)]
     pub time_as: TimeFormat,
-}
-
-/// How a platform counts a text; `crate::text` does the counting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Length {
-    /// Most units.
-    pub max: u32,
-    /// What is counted.
-    #[serde(default)]
-    pub unit: Unit,
-    /// What any web address counts, if not its length.
-    pub url: Option<u32>,
-    /// The host part of a mention is not counted.
-    #[serde(default)]
-    pub mention_host_free: bool,
-}
-
-/// What a length counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Unicode code points.
-    #[default]
-    Chars,
-    /// What people see as one character.
-    Graphemes,
-    /// Two for Hangul, Han, Kana and emoji, one for the rest.
-    Weighted,
-    /// UTF-8 bytes.
-    Bytes,
 }
 
 /// Status codes: `"404"` or a class, `"5xx"`.

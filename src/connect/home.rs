@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Error, format::Length};
+use super::Error;
 use crate::{
     case::ReplyId,
     clock::Time,
     mention::{Envelope, Lang},
+    text::LengthRule,
 };
 
 /// A mention that somebody works on, to be looked at again.
@@ -65,7 +66,7 @@ pub struct Capability {
     /// `reply`, or `link_only` where the platform takes no replies through its API.
     pub reply: &'static str,
     /// How long a reply may be.
-    pub length: Option<Length>,
+    pub length: Option<LengthRule>,
 }
 
 /// Where mentions go and replies come from.

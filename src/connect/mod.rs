@@ -39,7 +39,7 @@ pub use home::{Capability, Home, Outgoing, Receipt, Tray, Watched};
 pub use html::html_to_text;
 pub use outbox::Outbox;
 pub use poll::{Poller, Walk};
-pub use recorded::{Fault, Playback, Report, test_file};
+pub use recorded::{Asked, Fault, Playback, Report, test_account, test_file};
 pub use run::{Connect, load_files};
 pub use template::Secret;
 

@@ -4,12 +4,12 @@
 //! never forgotten. With a key that the platform remembers it is sent again; else it is looked up, or
 //! shown to a person. Nothing is posted twice on a guess.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
 
 use super::{
     Account, Error, Home,
     action::{Outcome, doubt, send},
-    format::{Action, Idempotency},
+    format::Action,
     home::{Capability, Outgoing},
     limits::back_off,
 };
@@ -24,13 +24,14 @@ pub struct Outbox {
     home: Home,
     accounts: BTreeMap<String, Arc<Account>>,
     attempts: BTreeMap<ReplyId, u32>,
+    doubtful: BTreeSet<ReplyId>,
 }
 
 impl Outbox {
     /// An outbox for the accounts whose platforms take replies.
     pub fn new(home: Home, accounts: &[Arc<Account>]) -> Outbox {
         let accounts = accounts.iter().map(|account| (account.config.key.clone(), account.clone())).collect();
-        Outbox { home, accounts, attempts: BTreeMap::new() }
+        Outbox { home, accounts, attempts: BTreeMap::new(), doubtful: BTreeSet::new() }
     }
 
     /// Tells the desk what each account can do.
@@ -41,7 +42,7 @@ impl Outbox {
         for (key, account) in &self.accounts {
             let action = account.file.reply();
             let reply = if action.is_some() { "reply" } else { "link_only" };
-            self.home.set_account(key, Capability { reply, length: action.and_then(|action| action.length) }).await?;
+            self.home.set_account(key, Capability { reply, length: action.and_then(|action| action.length.clone()) }).await?;
         }
         Ok(())
     }
@@ -57,9 +58,10 @@ impl Outbox {
                 self.home.reply_unknown(reply.id, "its account has no connector any more").await?;
                 continue;
             };
-            let outcome = match action.idempotency {
-                Idempotency::Key | Idempotency::ChosenId => send(&account, &action, reply).await,
-                _ => doubt(&account, &action, reply, "stopped while it was being sent").await,
+            // Keys are forgotten in time, and some servers know none: a look comes first where there is one.
+            let outcome = match doubt(&account, &action, reply, "stopped while it was being sent").await {
+                Outcome::Later { .. } => send(&account, &action, reply).await,
+                outcome => outcome,
             };
             self.report(&account, reply, outcome).await?;
         }
@@ -98,13 +100,18 @@ impl Outbox {
                 self.home.reply_sent(reply.id, receipt).await?;
                 "sent"
             }
-            Outcome::Later(_, until) if attempts < ATTEMPTS => {
+            Outcome::Later { until, doubtful, .. } if attempts < ATTEMPTS => {
+                self.doubtful.extend(doubtful.then_some(reply.id));
                 let soon = account.clock.now().plus(back_off(attempts));
                 self.attempts.insert(reply.id, attempts);
                 self.home.reply_failed(reply.id, "tried again later", Some(until.unwrap_or(soon).max(soon))).await?;
                 "retried"
             }
-            Outcome::Later(why, _) | Outcome::Failed(why) => {
+            Outcome::Later { why, doubtful, .. } if doubtful || self.doubtful.contains(&reply.id) => {
+                self.home.reply_unknown(reply.id, &why).await?;
+                "unknown"
+            }
+            Outcome::Later { why, .. } | Outcome::Failed(why) => {
                 self.home.reply_failed(reply.id, &why, None).await?;
                 "failed"
             }
@@ -113,6 +120,9 @@ impl Outbox {
                 "unknown"
             }
         };
+        if word != "retried" {
+            self.doubtful.remove(&reply.id);
+        }
         account.metrics.replies.with_label_values(&[account.file.connector.as_str(), word]).inc();
         Ok(())
     }

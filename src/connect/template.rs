@@ -16,10 +16,10 @@ pub const VALUES: [&str; 9] = ["account", "cursor", "id", "ids", "item", "page",
 static FILTERS: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut filters = Environment::empty();
     filters.set_undefined_behavior(UndefinedBehavior::Strict);
-    filters.set_fuel(Some(50_000));
     filters.add_filter("default", minijinja::filters::default);
     filters.add_filter("join", minijinja::filters::join);
     filters.add_filter("lower", minijinja::filters::lower);
+    filters.add_filter("plain", |html: &str| super::html_to_text(html));
     filters.add_filter("replace", minijinja::filters::replace);
     filters.add_filter("trim", minijinja::filters::trim);
     filters.add_filter("urlencode", |text: &str, _options: Kwargs| urlencode(text));
