@@ -272,6 +272,7 @@ async fn erasing_leaves_no_trace_of_the_text() {
     bus.append(vec![mention("3", "keep "), mention("2", "secret ")]).await.unwrap();
     assert_eq!(traces(dir.path(), "secret").len(), 2, "a file and a journal hold it, so the test can see it");
     let before = bus.end();
+    assert_eq!(day::records(&bus.shared, Position(0), 10).unwrap().len(), 3, "a reader has a file open");
 
     let keys = [r#""native_id":"2""#.to_owned(), r#""native_id":"a.b(""#.to_owned()];
     assert_eq!(bus.erase(&keys).await.unwrap(), 2);
