@@ -125,10 +125,10 @@ fn select(connection: &Connection, from: Position, max: usize) -> rusqlite::Resu
     )?;
     let mut rows = select.query([from.0])?;
     let mut records = Vec::new();
-    while records.len() < max
-        && let Some(row) = rows.next()?
-    {
-        chunk::collect(Position(row.get(0)?), row.get_ref(1)?.as_blob()?, from, max, &mut records);
+    while let Some(row) = rows.next()? {
+        if chunk::collect(Position(row.get(0)?), row.get_ref(1)?.as_blob()?, from, max, &mut records) {
+            break;
+        }
     }
     Ok(records)
 }
