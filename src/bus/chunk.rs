@@ -8,6 +8,9 @@ const ERASED: u32 = u32::MAX;
 /// A row is closed once it has so many bytes, so that a reader never loads much more than it wants.
 const ROW_BYTES: usize = 256 << 10;
 
+/// A read ends once it has so many bytes, however many records were asked for.
+pub(super) const READ_BYTES: usize = 4 << 20;
+
 /// Records with consecutive numbers, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
@@ -56,10 +59,18 @@ pub(super) fn decode(body: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
-/// Adds to `out` the records of a body that starts at `first`: those from `from` on, until `out` has `max`.
-pub(super) fn collect(first: Position, body: &[u8], from: Position, max: usize, out: &mut Vec<Record>) {
+/// Adds to `out` the records of a body that starts at `first`: those from `from` on, until `out` has `max` of
+/// them or enough bytes. Says whether it is full then.
+pub(super) fn collect(first: Position, body: &[u8], from: Position, max: usize, out: &mut Vec<Record>) -> bool {
     let before = usize::try_from(from.0.saturating_sub(first.0)).unwrap_or(0);
-    for (position, record) in (first.0..).zip(decode(body)).skip(before).take(max.saturating_sub(out.len())) {
-        out.push(Record { position: Position(position), bytes: record.unwrap_or_default().to_vec(), erased: record.is_none() });
+    let mut bytes: usize = out.iter().map(|record| record.bytes.len()).sum();
+    for (position, record) in (first.0..).zip(decode(body)).skip(before) {
+        if out.len() >= max || bytes >= READ_BYTES {
+            break;
+        }
+        let text = record.unwrap_or_default();
+        bytes += text.len();
+        out.push(Record { position: Position(position), bytes: text.to_vec(), erased: record.is_none() });
     }
+    out.len() >= max || bytes >= READ_BYTES
 }

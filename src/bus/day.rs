@@ -80,9 +80,7 @@ pub(super) fn connect(path: &Path, extra: OpenFlags) -> Result<Connection, Error
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(Duration::from_secs(10))?;
-        connection.execute_batch(
-            "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;",
-        )?;
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")?;
         let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
         assert_eq!(synchronous, 2, "what is acknowledged must be durable");
         Ok(connection)
@@ -127,10 +125,10 @@ fn select(connection: &Connection, from: Position, max: usize) -> rusqlite::Resu
     )?;
     let mut rows = select.query([from.0])?;
     let mut records = Vec::new();
-    while records.len() < max
-        && let Some(row) = rows.next()?
-    {
-        chunk::collect(Position(row.get(0)?), row.get_ref(1)?.as_blob()?, from, max, &mut records);
+    while let Some(row) = rows.next()? {
+        if chunk::collect(Position(row.get(0)?), row.get_ref(1)?.as_blob()?, from, max, &mut records) {
+            break;
+        }
     }
     Ok(records)
 }

@@ -248,7 +248,8 @@ impl Bus {
         self.ask(Command::Append { records, bytes, done }, answer).await
     }
 
-    /// Reads up to `max` records from `from` on; waits until there is one. May be cancelled at any time.
+    /// Reads up to `max` records from `from` on, fewer if they are large; waits until there is one. May be
+    /// cancelled at any time.
     ///
     /// A position older than [`Bus::start`] goes on at the oldest record that is kept, and
     /// [`Batch::skipped`] says so. A position past the end makes the log go on from there.

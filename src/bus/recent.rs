@@ -29,8 +29,7 @@ impl Recent {
         let mut records = Vec::new();
         let start = self.chunks.partition_point(|chunk| chunk.next() <= from);
         for chunk in self.chunks.range(start..) {
-            chunk::collect(chunk.first, &chunk.body, from, max, &mut records);
-            if records.len() >= max {
+            if chunk::collect(chunk.first, &chunk.body, from, max, &mut records) {
                 break;
             }
         }

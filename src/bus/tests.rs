@@ -97,6 +97,14 @@ async fn a_large_append_is_split_into_rows_and_stays_one() {
     assert_eq!(bus.append(vec![]).await.unwrap(), Position(100), "nothing is appended, nothing is wrong");
     let all = read_all(&bus, Position(0), 7).await;
     assert!(all.iter().map(|record| &record.bytes).eq(&large));
+    bus.append(vec![vec![0; chunk::READ_BYTES / 2]; 5]).await.unwrap();
+    let from_disk = bus.read(Position(100), 1_000).await.unwrap();
+    assert_eq!((from_disk.records.len(), from_disk.next), (2, Position(102)), "a read is bounded in bytes too");
+    let mut recent = Recent::new(usize::MAX);
+    let mut chunk = chunk::Chunk::new(Position(0));
+    (0..5).for_each(|_| chunk.push(Some(&[0; chunk::READ_BYTES / 2])));
+    recent.publish(vec![chunk], 0);
+    assert_eq!(recent.records(Position(0), 1_000).unwrap().len(), 2);
     let too_large = bus.append(vec![vec![0; MAX_APPEND_BYTES + 1]]).await.unwrap_err();
     assert!(matches!(too_large, Error::TooLarge { .. }) && !too_large.is_retryable());
 }
@@ -134,6 +142,31 @@ async fn appends_at_once_share_commits() {
     let commits = bus.shared.metrics.commit_seconds.get_sample_count();
     assert!(commits < 100, "{commits} commits for 200 appends");
     assert_eq!(bus.shared.metrics.appended_records.get(), 400);
+}
+
+#[tokio::test]
+async fn appends_wait_while_the_writer_is_behind() {
+    let dir = TempDir::new().unwrap();
+    let bus = open(dir.path());
+    // The writer waits for this transaction to end.
+    let other = Connection::open(dir.path().join("mentions-2026-11-25.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut waiting = Vec::new();
+    while bus.commands.capacity() > 0 {
+        let mut append = Box::pin(bus.append(records(&["a"])));
+        assert!(waits(append.as_mut()));
+        waiting.push(append);
+    }
+    let mut outside = Box::pin(bus.append(records(&["last"])));
+    assert!(waits(outside.as_mut()));
+    assert_eq!(bus.end(), Position(0), "nobody was told that it is durable");
+
+    other.execute_batch("ROLLBACK").unwrap();
+    let sent = i64::try_from(waiting.len()).unwrap();
+    for (append, end) in waiting.into_iter().zip(1..) {
+        assert_eq!(append.await.unwrap(), Position(end));
+    }
+    assert_eq!(outside.await.unwrap(), Position(sent + 1));
 }
 
 #[tokio::test]
@@ -272,6 +305,7 @@ async fn erasing_leaves_no_trace_of_the_text() {
     bus.append(vec![mention("3", "keep "), mention("2", "secret ")]).await.unwrap();
     assert_eq!(traces(dir.path(), "secret").len(), 2, "a file and a journal hold it, so the test can see it");
     let before = bus.end();
+    assert_eq!(day::records(&bus.shared, Position(0), 10).unwrap().len(), 3, "a reader has a file open");
 
     let keys = [r#""native_id":"2""#.to_owned(), r#""native_id":"a.b(""#.to_owned()];
     assert_eq!(bus.erase(&keys).await.unwrap(), 2);

@@ -1,4 +1,5 @@
 //! The one test binary.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod catalogue;
 mod layers;

@@ -1,0 +1,35 @@
+# What people type. CI runs `make test` and nothing else (.ci/run).
+
+CARGO ?= cargo
+ARGS ?=
+
+.PHONY: demo test bench screenshots setup
+
+# Two sample brands on 127.0.0.1; prints one link. make demo ARGS="--listen 127.0.0.1:8080 --for 60s"
+demo:
+	@scripts/setup.sh build
+	$(CARGO) run --locked -- demo $(ARGS)
+
+# Everything that must hold, in the profile of the demo, so that both build once.
+test:
+	@scripts/setup.sh build test
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	$(CARGO) test --locked
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences and sources of dependencies were not checked"; fi
+
+# benches/README.md says what the figures mean. make bench ARGS="--mentions FILE --patterns FILE"
+bench:
+	@scripts/setup.sh build
+	$(CARGO) bench --locked --bench journey -- $(ARGS)
+
+# Every page in both languages, light and dark, wide and narrow, into docs/images/.
+screenshots:
+	@scripts/setup.sh build test
+	SCREENSHOTS=docs/images $(CARGO) test --locked --test it screenshots
+
+# Installs what `make test` needs, or says what is missing.
+setup:
+	@scripts/setup.sh build test

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Sees to it that the machine has what a build (`build`) or the tests (`test`) need besides Rust: installs
+# missing Debian packages when it may, else names them. Quick when nothing is missing.
+set -euo pipefail
+
+missing=()
+
+# need TEST PACKAGE...: the packages are missing unless the test holds.
+need() {
+    local test=$1
+    shift
+    if ! eval "$test" >/dev/null 2>&1; then
+        missing+=("$@")
+    fi
+}
+
+die() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+command -v cargo >/dev/null || die "Rust is missing; install it from https://rustup.rs and try again"
+
+for purpose in "${@:-build}"; do
+    case $purpose in
+    build)
+        need "command -v cc" gcc libc6-dev
+        ;;
+    test)
+        for tool in fmt clippy; do
+            cargo "$tool" --version >/dev/null 2>&1 || die "cargo $tool is missing; run: rustup component add rustfmt clippy"
+        done
+        # The story in a real browser; the font is for Korean in its screenshots.
+        need "command -v chromium" chromium
+        need "command -v chromedriver" chromium-driver
+        need "test -d /usr/share/fonts/truetype/nanum" fonts-nanum
+        ;;
+    *)
+        die "unknown purpose $purpose; it is build or test"
+        ;;
+    esac
+done
+
+if ((${#missing[@]} == 0)); then
+    exit 0
+fi
+
+install=(apt-get install --yes --no-install-recommends "${missing[@]}")
+if ! command -v apt-get >/dev/null; then
+    die "please install what Debian calls: ${missing[*]}"
+elif ((EUID == 0)); then
+    as=(env)
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    as=(sudo env)
+else
+    die "missing Debian packages; please run: sudo ${install[*]}"
+fi
+
+echo "setup: installing ${missing[*]}"
+"${as[@]}" DEBIAN_FRONTEND=noninteractive apt-get update --quiet --quiet || die "apt-get update failed; please install: ${missing[*]}"
+"${as[@]}" DEBIAN_FRONTEND=noninteractive "${install[@]}" --quiet --quiet >/dev/null ||
+    die "apt-get install failed; please install: ${missing[*]}"

@@ -1,0 +1,129 @@
+//! Delivers replies: what agents wrote leaves here, once.
+//!
+//! A reply is committed as `sending` before the platform is called, so after a crash it is in doubt,
+//! never forgotten. With a key that the platform remembers it is sent again; else it is looked up, or
+//! shown to a person. Nothing is posted twice on a guess.
+
+use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+
+use super::{
+    Account, Error, Home,
+    action::{Outcome, doubt, send},
+    format::Action,
+    home::{Capability, Outgoing},
+    limits::back_off,
+};
+use crate::case::ReplyId;
+
+/// Attempts after which a person decides; with back-off that is over half an hour.
+const ATTEMPTS: u32 = 12;
+
+/// The replies of all accounts.
+#[derive(Debug)]
+pub struct Outbox {
+    home: Home,
+    accounts: BTreeMap<String, Arc<Account>>,
+    attempts: BTreeMap<ReplyId, u32>,
+    doubtful: BTreeSet<ReplyId>,
+}
+
+impl Outbox {
+    /// An outbox for the accounts whose platforms take replies.
+    pub fn new(home: Home, accounts: &[Arc<Account>]) -> Outbox {
+        let accounts = accounts.iter().map(|account| (account.config.key.clone(), account.clone())).collect();
+        Outbox { home, accounts, attempts: BTreeMap::new(), doubtful: BTreeSet::new() }
+    }
+
+    /// Tells the desk what each account can do.
+    ///
+    /// # Errors
+    /// When the desk does not take it.
+    pub async fn announce(&self) -> Result<(), Error> {
+        for (key, account) in &self.accounts {
+            let action = account.file.reply();
+            let reply = if action.is_some() { "reply" } else { "link_only" };
+            self.home.set_account(key, Capability { reply, length: action.and_then(|action| action.length.clone()) }).await?;
+        }
+        Ok(())
+    }
+
+    /// Settles what a crash left in doubt; asked once, at start.
+    ///
+    /// # Errors
+    /// When the desk cannot be asked or told.
+    pub async fn settle(&mut self) -> Result<usize, Error> {
+        let in_doubt = self.home.replies_in_doubt().await?;
+        for reply in &in_doubt {
+            let Some((account, action)) = self.way(reply) else {
+                self.home.reply_unknown(reply.id, "its account has no connector any more").await?;
+                continue;
+            };
+            // Keys are forgotten in time, and some servers know none: a look comes first where there is one.
+            let outcome = match doubt(&account, &action, reply, "stopped while it was being sent").await {
+                Outcome::Later { .. } => send(&account, &action, reply).await,
+                outcome => outcome,
+            };
+            self.report(&account, reply, outcome).await?;
+        }
+        Ok(in_doubt.len())
+    }
+
+    /// Sends what is due; returns how many replies that were.
+    ///
+    /// # Errors
+    /// When the desk cannot be asked or told.
+    pub async fn step(&mut self) -> Result<usize, Error> {
+        let keys: Vec<String> = self.accounts.iter().filter(|(_, account)| account.file.reply().is_some()).map(|(key, _)| key.clone()).collect();
+        let mut count = 0;
+        while let Some(reply) = self.home.take_reply(&keys).await? {
+            count += 1;
+            match self.way(&reply) {
+                Some((account, action)) => {
+                    let outcome = send(&account, &action, &reply).await;
+                    self.report(&account, &reply, outcome).await?;
+                }
+                None => self.home.reply_failed(reply.id, "its account takes no replies", None).await?,
+            }
+        }
+        Ok(count)
+    }
+
+    fn way(&self, reply: &Outgoing) -> Option<(Arc<Account>, Action)> {
+        let account = self.accounts.get(&reply.account)?;
+        Some((account.clone(), account.file.reply()?.clone()))
+    }
+
+    async fn report(&mut self, account: &Account, reply: &Outgoing, outcome: Outcome) -> Result<(), Error> {
+        let attempts = self.attempts.remove(&reply.id).unwrap_or(0) + 1;
+        let word = match outcome {
+            Outcome::Sent(receipt) => {
+                self.home.reply_sent(reply.id, receipt).await?;
+                "sent"
+            }
+            Outcome::Later { until, doubtful, .. } if attempts < ATTEMPTS => {
+                self.doubtful.extend(doubtful.then_some(reply.id));
+                let soon = account.clock.now().plus(back_off(attempts));
+                self.attempts.insert(reply.id, attempts);
+                self.home.reply_failed(reply.id, "tried again later", Some(until.unwrap_or(soon).max(soon))).await?;
+                "retried"
+            }
+            Outcome::Later { why, doubtful, .. } if doubtful || self.doubtful.contains(&reply.id) => {
+                self.home.reply_unknown(reply.id, &why).await?;
+                "unknown"
+            }
+            Outcome::Later { why, .. } | Outcome::Failed(why) => {
+                self.home.reply_failed(reply.id, &why, None).await?;
+                "failed"
+            }
+            Outcome::Unknown(why) => {
+                self.home.reply_unknown(reply.id, &why).await?;
+                "unknown"
+            }
+        };
+        if word != "retried" {
+            self.doubtful.remove(&reply.id);
+        }
+        account.metrics.replies.with_label_values(&[account.file.connector.as_str(), word]).inc();
+        Ok(())
+    }
+}

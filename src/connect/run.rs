@@ -1,0 +1,183 @@
+//! The loops: every stream of every account, and the outbox, until the desk shuts down.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off, toml_files};
+use crate::clock::Clock;
+
+/// Reads every connector file of a folder, by the name of its connector.
+///
+/// # Errors
+/// All that is wrong, one entry a file.
+pub fn load_files(directory: &Path) -> Result<BTreeMap<String, Arc<ConnectorFile>>, Vec<FileError>> {
+    let whole = |path: &Path, message: String, remedy: &str| FileError {
+        file: path.to_owned(),
+        line: 1,
+        key: None,
+        message,
+        remedy: remedy.into(),
+    };
+    let paths = toml_files(directory)
+        .map_err(|error| vec![whole(directory, format!("cannot be listed: {error}"), "point connect.directory at the folder of connectors")])?;
+    let (mut files, mut errors) = (BTreeMap::new(), Vec::new());
+    for path in paths {
+        match ConnectorFile::load(&path) {
+            Ok(file) if files.contains_key(&file.connector) => {
+                errors.push(whole(&path, format!("a second connector `{}`", file.connector), "rename or remove one of the two files"));
+            }
+            Ok(file) => {
+                files.insert(file.connector.clone(), Arc::new(file));
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(files) } else { Err(errors) }
+}
+
+/// All accounts at work.
+#[derive(Debug)]
+pub struct Connect {
+    accounts: Vec<Arc<Account>>,
+    home: Home,
+    clock: Clock,
+}
+
+impl Connect {
+    /// Puts accounts, their connector files and where mentions go together; calls nobody yet.
+    ///
+    /// # Errors
+    /// The first account whose configuration is wrong.
+    pub fn new(
+        config: &Config,
+        files: &BTreeMap<String, Arc<ConnectorFile>>,
+        home: Home,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Result<Connect, Error> {
+        let own = OwnIds::default();
+        let mut keys = BTreeSet::new();
+        let mut accounts = Vec::with_capacity(config.accounts.len());
+        for account in &config.accounts {
+            let fail = |reason: String| Error::Account { account: account.key.clone(), reason };
+            if !keys.insert(&account.key) {
+                return Err(fail("two accounts have this key; rename one".into()));
+            }
+            let file = files.get(&account.connector).ok_or_else(|| {
+                let known: Vec<&str> = files.keys().map(String::as_str).collect();
+                fail(format!("no connector `{}`; there are {}", account.connector, known.join(", ")))
+            })?;
+            accounts.push(Account::new(file.clone(), account.clone(), own.clone(), clock.clone(), metrics.clone())?);
+        }
+        Ok(Connect { accounts, home, clock })
+    }
+
+    /// The accounts, for those who step through them by hand.
+    pub fn accounts(&self) -> &[Arc<Account>] {
+        &self.accounts
+    }
+
+    /// All streams of all accounts. Only one account of a source looks again at known posts: the desk
+    /// watches by source.
+    pub fn pollers(&self) -> Vec<Poller> {
+        let mut sources = BTreeSet::new();
+        let pollers = self.accounts.iter().flat_map(|account| Poller::of(account, &self.home));
+        pollers
+            .filter(|poller| !poller.revisits() || sources.insert((poller.account().source.clone(), poller.stream_name().to_owned())))
+            .collect()
+    }
+
+    /// The replies of all accounts.
+    pub fn outbox(&self) -> Outbox {
+        Outbox::new(self.home.clone(), &self.accounts)
+    }
+
+    /// Polls and delivers until `shutdown` turns true. `replies` changes when a reply may be due. A
+    /// walk is dropped where it stands, for its cursor has not moved; a reply that is on its way is
+    /// waited for.
+    pub async fn run<T: Send + Sync + 'static>(self, replies: watch::Receiver<T>, shutdown: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        for poller in self.pollers() {
+            tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone()));
+        }
+        tasks.spawn(keep_delivering(self.outbox(), self.clock.clone(), replies, shutdown));
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!("a connector task failed: {error}");
+            }
+        }
+    }
+}
+
+/// Resolves when the desk shuts down, or is gone.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _gone = shutdown.wait_for(|stop| *stop).await;
+}
+
+async fn keep_polling(mut poller: Poller, clock: Clock, mut shutdown: watch::Receiver<bool>) {
+    let mut well = true;
+    loop {
+        let result = tokio::select! {
+            () = stopped(&mut shutdown) => return,
+            result = async {
+                clock.sleep_until(poller.next_at()).await;
+                poller.step().await
+            } => result,
+        };
+        let (account, stream) = (poller.account().config.key.clone(), poller.stream_name().to_owned());
+        match result {
+            Ok(_) if !well => {
+                tracing::info!(%account, %stream, "the stream is well again");
+                well = true;
+            }
+            Ok(_) | Err(Error::Spent(_)) => {}
+            // Told once, not at each attempt; one that only a person can help is told every time.
+            Err(error) if !error.is_retryable() => {
+                tracing::error!(%account, %stream, "stream {stream} of {account} stands still until somebody helps: {error}");
+                well = false;
+            }
+            Err(error) if well => {
+                tracing::warn!(%account, %stream, "stream {stream} of {account} failed and will be tried again: {error}");
+                well = false;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn keep_delivering<T>(mut outbox: Outbox, clock: Clock, mut replies: watch::Receiver<T>, mut shutdown: watch::Receiver<bool>) {
+    let (mut settled, mut failures) = (false, 0);
+    loop {
+        let result = async {
+            if !settled {
+                outbox.announce().await?;
+                outbox.settle().await?;
+                settled = true;
+            }
+            outbox.step().await
+        };
+        match result.await {
+            Ok(_) => failures = 0,
+            Err(error) => {
+                failures += 1;
+                tracing::warn!("the outbox waits for the desk: {error}");
+                tokio::select! {
+                    () = stopped(&mut shutdown) => return,
+                    () = clock.sleep(back_off(failures)) => continue,
+                }
+            }
+        }
+        tokio::select! {
+            () = stopped(&mut shutdown) => return,
+            changed = replies.changed() => if changed.is_err() { return },
+        }
+        if *shutdown.borrow() {
+            return;
+        }
+    }
+}

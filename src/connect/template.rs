@@ -1,0 +1,258 @@
+//! The expressions of a connector file: templates with a closed set of values and filters, and paths.
+//!
+//! A template can read what [`VALUES`] lists and call the filters below; it can call no function, read
+//! no file and include no other template. A value that starts with `$` is an RFC 9535 path instead.
+
+use std::{fmt, sync::LazyLock};
+
+use minijinja::{Environment, UndefinedBehavior, context, value::Kwargs};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value as Json;
+use serde_json_path::JsonPath;
+
+/// The names that a template may read. `item` is the record being mapped.
+pub const VALUES: [&str; 9] = ["account", "cursor", "id", "ids", "item", "page", "reply", "secret", "tag"];
+
+static FILTERS: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut filters = Environment::empty();
+    filters.set_undefined_behavior(UndefinedBehavior::Strict);
+    filters.add_filter("default", minijinja::filters::default);
+    filters.add_filter("join", minijinja::filters::join);
+    filters.add_filter("lower", minijinja::filters::lower);
+    filters.add_filter("plain", |html: &str| super::html_to_text(html));
+    filters.add_filter("replace", minijinja::filters::replace);
+    filters.add_filter("trim", minijinja::filters::trim);
+    filters.add_filter("urlencode", |text: &str, _options: Kwargs| urlencode(text));
+    filters
+});
+
+/// Percent-encodes all but the unreserved characters of RFC 3986.
+pub fn urlencode(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}
+
+/// Something that no log, page or error may show; it prints `[redacted]`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `value`, without the line end that files have.
+    pub fn new(value: &str) -> Secret {
+        Secret(value.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    /// The secret itself, for the request it belongs to.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("[redacted]")
+    }
+}
+
+/// A checked template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Template(String);
+
+impl Template {
+    /// Checks syntax, filters and the names it reads.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub fn parse(source: &str) -> Result<Template, String> {
+        let reason = |error: minijinja::Error| {
+            format!("{} in the template `{source}`", error.detail().unwrap_or(&error.kind().to_string()))
+        };
+        let template = FILTERS.template_from_str(source).map_err(reason)?;
+        for name in template.undeclared_variables(false) {
+            if !VALUES.contains(&name.as_str()) {
+                return Err(format!("unknown value `{name}` in a template; there are {}", VALUES.join(", ")));
+            }
+        }
+        // The parser takes any filter's name; rendering tells, and fails on values alone otherwise.
+        match template.render(context! {}) {
+            Err(error) if matches!(error.kind(), minijinja::ErrorKind::UnknownFilter | minijinja::ErrorKind::UnknownFunction) => {
+                Err(reason(error))
+            }
+            _ => Ok(Template(source.to_owned())),
+        }
+    }
+
+    /// Whether it reads the value `name`.
+    pub fn reads(&self, name: &str) -> bool {
+        FILTERS.template_from_str(&self.0).is_ok_and(|template| template.undeclared_variables(false).contains(name))
+    }
+
+    /// The text with its values filled in.
+    ///
+    /// # Errors
+    /// When a value is missing or a filter refuses it; the message holds the template, never a value.
+    pub fn render(&self, values: &minijinja::Value) -> Result<String, super::Error> {
+        if !self.0.contains("{{") && !self.0.contains("{%") {
+            return Ok(self.0.clone());
+        }
+        FILTERS
+            .render_str(&self.0, values)
+            .map_err(|error| super::Error::Template { template: self.0.clone(), reason: error.kind().to_string() })
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Template::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// An RFC 9535 path: `$.account.id`.
+#[derive(Clone, Debug)]
+pub struct Path(JsonPath);
+
+impl Path {
+    /// Reads a path.
+    ///
+    /// # Errors
+    /// Where the path stops making sense.
+    pub fn parse(source: &str) -> Result<Path, String> {
+        JsonPath::parse(source).map(Path).map_err(|error| format!("`{source}` is not an RFC 9535 path: {error}"))
+    }
+
+    /// All values that it points at.
+    pub fn all<'json>(&self, json: &'json Json) -> Vec<&'json Json> {
+        self.0.query(json).all()
+    }
+
+    /// The first value that it points at, null being none.
+    pub fn first<'json>(&self, json: &'json Json) -> Option<&'json Json> {
+        self.0.query(json).first().filter(|value| !value.is_null())
+    }
+}
+
+impl<'de> Deserialize<'de> for Path {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Path::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// Where a field comes from: a path (`$.id`) or a template over `item` (`{{ item.title }}`).
+#[derive(Clone, Debug)]
+pub enum Field {
+    /// Points into the item.
+    Path(Path),
+    /// Is put together from the item, or constant.
+    Template(Template),
+}
+
+impl Field {
+    /// The value for `item` as text; nothing where it is absent, null or empty.
+    pub fn text(&self, item: &Json) -> Option<String> {
+        let text = match self {
+            Field::Path(path) => scalar(path.first(item)?)?,
+            Field::Template(template) => template.render(&context! { item => item }).ok()?,
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// All values for `item` as texts.
+    pub fn texts(&self, item: &Json) -> Vec<String> {
+        match self {
+            Field::Path(path) => path.all(item).into_iter().filter_map(scalar).collect(),
+            Field::Template(_) => self.text(item).into_iter().collect(),
+        }
+    }
+}
+
+/// A string, number or truth value as text.
+fn scalar(json: &Json) -> Option<String> {
+    match json {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        Json::Bool(truth) => Some(truth.to_string()),
+        Json::Null | Json::Array(_) | Json::Object(_) => None,
+    }
+}
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let source = String::deserialize(deserializer)?;
+        if source.starts_with('$') {
+            return Path::parse(&source).map(Field::Path).map_err(de::Error::custom);
+        }
+        Template::parse(&source).map(Field::Template).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn templates_fill_in_and_fall_back() {
+        let values = context! { account => context! { key => "shop" }, cursor => "", secret => context! { token => "s3" } };
+        for (source, expected) in [
+            ("plain", "plain"),
+            ("{{ account.key }}/x", "shop/x"),
+            ("Bearer {{ secret.token }}", "Bearer s3"),
+            ("{{ account.name | default('none') }}", "none"),
+            ("{{ '한 글/' | urlencode }}", "%ED%95%9C%20%EA%B8%80%2F"),
+            ("{{ ['a', 'b'] | join(',') }}", "a,b"),
+            ("{{ cursor }}", ""),
+        ] {
+            assert_eq!(Template::parse(source).unwrap().render(&values).unwrap(), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_closed_set_is_refused_when_the_file_is_read() {
+        for (source, why) in [
+            ("{{ env.HOME }}", "unknown value `env`"),
+            ("{{ cursor | safe }}", "safe"),
+            ("{{ cursor", "unexpected"),
+            ("{{ range(10) }}", "unknown value `range`"),
+            ("{% include 'x' %}", "include"),
+        ] {
+            let error = Template::parse(source).unwrap_err();
+            assert!(error.contains(why), "{source}: {error}");
+        }
+        assert!(Path::parse("$.a[").unwrap_err().contains("RFC 9535"));
+    }
+
+    #[test]
+    fn a_secret_shows_nowhere() {
+        let secret = Secret::new("token-123\n");
+        assert_eq!(format!("{secret:?}"), "[redacted]");
+        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"[redacted]\"");
+        assert_eq!(secret.reveal(), "token-123");
+        let values = context! { secret => context! { token => secret.reveal() } };
+        let error = Template::parse("{{ secret.token | join(secret.nothing.at) }}").unwrap().render(&values).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("token-123"), "{error:?}");
+    }
+
+    #[test]
+    fn a_field_is_a_path_or_a_template_over_the_item() {
+        let item = json!({"id": 7, "title": "제목", "body": "본문", "none": null, "tags": [{"n": "a"}, {"n": "b"}]});
+        let field = |source: &str| serde_json::from_value::<Field>(json!(source)).unwrap();
+        assert_eq!(field("$.id").text(&item).as_deref(), Some("7"));
+        assert_eq!(field("$.none").text(&item), None);
+        assert_eq!(field("{{ item.title }}\n{{ item.body }}").text(&item).as_deref(), Some("제목\n본문"));
+        assert_eq!(field("{{ item.absent }}").text(&item), None);
+        assert_eq!(field("$.tags[*].n").texts(&item), ["a", "b"]);
+    }
+}
