@@ -21,7 +21,7 @@ use crate::{
     connect::{self, Connect},
     control::{self, Answer, DirLock, Request},
     desk::{self, Desk},
-    index::Follower,
+    index::{Follower, Reindex},
     pipeline::{self, Judges, Pipeline},
     queue::{self, Store, Urgency},
     rules::{self, RuleSet},
@@ -94,8 +94,8 @@ impl App {
         let follower = Follower::new(Arc::clone(&store), Arc::clone(&search), clock.clone(), opened.seq).await?;
         let connectors = connect::load_files(&config.connect.directory).map_err(all_of)?;
         let connect = Connect::new(
+            &connect::Config { directory: config.connect.directory.clone(), accounts: config.accounts() },
             &connectors,
-            &config.accounts(),
             connect::Home::Live { bus: Arc::clone(&bus), desk: Arc::clone(&desk) },
             clock.clone(),
             connect::Metrics::new(&registry)?,
@@ -116,7 +116,6 @@ impl App {
             let desk = Arc::clone(&app.desk);
             |stop| desk.run_alarms(stop)
         });
-        app.stage("index", |stop| follower.run(stop));
         app.stage("retention", {
             let (bus, store, clock) = (Arc::clone(&app.bus), Arc::clone(&app.store), clock.clone());
             |stop| keep_retention(bus, store, clock, stop)
@@ -126,7 +125,10 @@ impl App {
             pipeline: Arc::clone(&app.pipeline),
             search: Arc::clone(&app.search),
             config: config.clone(),
+            base: format!("http://{address}"),
+            reindex: follower.reindex(),
         };
+        app.stage("index", |stop| follower.run(stop));
         app.stage("control", |stop| serve_control(data, Arc::new(commands), stop));
         let site = web::Site {
             desk: Arc::clone(&app.desk),
@@ -264,6 +266,9 @@ struct Commands {
     pipeline: Arc<Pipeline>,
     search: Arc<Search>,
     config: Config,
+    /// What a sign-in link begins with.
+    base: String,
+    reindex: Reindex,
 }
 
 async fn serve_control(directory: std::path::PathBuf, commands: Arc<Commands>, mut stop: watch::Receiver<bool>) {
@@ -301,10 +306,10 @@ impl Commands {
                 tracing::info!(version, "rules published");
                 Ok(serde_json::json!({ "version": version }))
             }
-            "user add" => crate::cli::add_user(&self.desk, &request.args).await,
+            "user add" => crate::cli::add_user(&self.desk, &request.args, &self.base).await,
             "reindex" => {
-                self.search.request_rebuild()?;
-                Ok(serde_json::json!({ "rebuild": "at the next start" }))
+                let documents = self.reindex.run().await?;
+                Ok(serde_json::json!({ "documents": documents }))
             }
             other => bail!("this desk has no command \"{other}\"; it may be older than your moksori program"),
         }

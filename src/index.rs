@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     case::{CaseId, EventKind, Seq},
@@ -38,6 +38,22 @@ pub enum Error {
     Stopped,
 }
 
+/// Asks a running follower to build the index again.
+#[derive(Clone, Debug)]
+pub struct Reindex(mpsc::Sender<oneshot::Sender<usize>>);
+
+impl Reindex {
+    /// Builds the index again from the store; returns its documents once it is as new as the store was.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the desk stops meanwhile.
+    pub async fn run(&self) -> Result<usize, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(answer).await.map_err(|_| Error::Stopped)?;
+        answered.await.map_err(|_| Error::Stopped)
+    }
+}
+
 /// Follows the store's events into the index.
 pub struct Follower {
     store: Arc<Store>,
@@ -45,6 +61,8 @@ pub struct Follower {
     clock: Clock,
     seq: Seq,
     newest: MentionId,
+    asks: mpsc::Receiver<oneshot::Sender<usize>>,
+    ask: mpsc::Sender<oneshot::Sender<usize>>,
 }
 
 impl Follower {
@@ -54,10 +72,16 @@ impl Follower {
     /// When store or index fail.
     pub async fn new(store: Arc<Store>, search: Arc<Search>, clock: Clock, seq: Seq) -> Result<Follower, Error> {
         let newest = store.read(move |reader| reader.newest_mention_at(seq)).await?;
-        let follower = Follower { store, search, clock, seq, newest };
+        let (ask, asks) = mpsc::channel(1);
+        let follower = Follower { store, search, clock, seq, newest, asks, ask };
         follower.load_names().await?;
         follower.load_facts().await?;
         Ok(follower)
+    }
+
+    /// A handle that asks this follower to build the index again.
+    pub fn reindex(&self) -> Reindex {
+        Reindex(self.ask.clone())
     }
 
     async fn load_names(&self) -> Result<(), Error> {
@@ -90,14 +114,27 @@ impl Follower {
     /// Follows until `stop` turns true, then writes what is open.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut commits = self.store.follow();
+        let mut waiting: Vec<oneshot::Sender<usize>> = Vec::new();
         loop {
             commits.mark_unchanged();
             match self.step().await {
                 Ok(true) => {}
-                Ok(false) => tokio::select! {
-                    changed = commits.changed() => if changed.is_err() { break },
-                    _ = stop.changed() => break,
-                },
+                Ok(false) => {
+                    for asker in waiting.drain(..) {
+                        // Whoever asked may have gone.
+                        drop(asker.send(self.search.documents()));
+                    }
+                    tokio::select! {
+                        changed = commits.changed() => if changed.is_err() { break },
+                        Some(asker) = self.asks.recv() => match self.start_over().await {
+                            Ok(()) => waiting.push(asker),
+                            Err(error) => {
+                                tracing::error!(error = &error as &dyn std::error::Error, "the index could not be emptied");
+                            }
+                        },
+                        _ = stop.changed() => break,
+                    }
+                }
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "the index is behind, trying again");
                     tokio::select! {
@@ -115,6 +152,15 @@ impl Follower {
             }
             Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the index crashed while it was closed"),
         }
+    }
+
+    async fn start_over(&mut self) -> Result<(), Error> {
+        let search = Arc::clone(&self.search);
+        tokio::task::spawn_blocking(move || search.reset()).await.map_err(|_| Error::Stopped)??;
+        self.seq = Seq(0);
+        self.newest = MentionId(0);
+        self.load_names().await?;
+        self.load_facts().await
     }
 
     /// Indexes the next events; false when there are none.

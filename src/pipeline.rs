@@ -140,8 +140,8 @@ impl Pipeline {
         }
     }
 
-    async fn wait_after(&self, error: &(dyn std::error::Error + 'static), doing: &str) {
-        tracing::error!(error, "could not {doing}, trying again");
+    async fn wait_after(&self, error: &(dyn std::error::Error + Send + Sync + 'static), doing: &str) {
+        tracing::error!(error = error as &(dyn std::error::Error + 'static), "could not {doing}, trying again");
         self.clock.sleep(Duration::from_millis(500)).await;
     }
 
