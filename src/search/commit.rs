@@ -1,0 +1,142 @@
+//! The one thread that writes the index: commits what waits, and rewrites what deleted text is still in.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender},
+    },
+    time::Duration,
+};
+
+use tantivy::{Term, index::SegmentId};
+
+use super::{
+    Error, Shared,
+    files::{Files, payload},
+    tail::Waiting,
+};
+use crate::{case::Seq, mention::MentionId};
+
+/// Where an answer goes.
+pub(super) type Reply = SyncSender<Result<(), Error>>;
+
+/// What the thread can be asked for.
+pub(super) enum Ask {
+    /// Commit now.
+    Commit(Option<Reply>),
+    /// Commit, then rewrite every segment with deleted documents.
+    Purge(Reply),
+}
+
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    files: Files,
+    /// The last event in the index.
+    committed: Seq,
+}
+
+impl Committer {
+    pub(super) fn new(shared: Arc<Shared>, files: Files, committed: Seq) -> Committer {
+        Committer { shared, files, committed }
+    }
+
+    /// Runs until [`super::Search`] is dropped.
+    pub(super) fn run(mut self, asks: &Receiver<Ask>) {
+        let every = self.shared.config.commit_every.max(Duration::from_millis(1));
+        loop {
+            let (answer, reply) = match asks.recv_timeout(every) {
+                Ok(Ask::Commit(reply)) => (self.commit(reply.is_some()), reply),
+                Ok(Ask::Purge(reply)) => (self.purge(), Some(reply)),
+                Err(RecvTimeoutError::Timeout) => (self.commit(false), None),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if let Err(error) = &answer {
+                self.shared.metrics.failures.inc();
+                tracing::error!("failed to {error}");
+                // A writer that failed may hold half of the posts; the next one starts from the last commit.
+                self.files.writer = None;
+            }
+            if let Some(reply) = reply {
+                // Whoever asked may have stopped waiting.
+                drop(reply.send(answer));
+            }
+        }
+    }
+
+    /// Commits what waits. Events without posts only move the position, so they may wait longer.
+    fn commit(&mut self, now: bool) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let (waiting, count, deletes, seq) = {
+            let mut live = shared.write();
+            live.asked = false;
+            let behind = live.seq.0.saturating_sub(self.committed.0);
+            let idle = live.tail.len() == 0 && live.dead.is_empty() && live.dying.is_empty();
+            if idle && (behind == 0 || !now && behind < i64::try_from(shared.config.commit_docs).unwrap_or(i64::MAX)) {
+                return Ok(());
+            }
+            // What a failed commit did not remove is still to be removed.
+            let dead = std::mem::take(&mut live.dead);
+            live.dying.extend(dead);
+            let deletes: Vec<MentionId> = live.dying.iter().copied().collect();
+            (live.tail.posts().cloned().collect::<Vec<_>>(), live.tail.len(), deletes, live.seq)
+        };
+        let timer = shared.metrics.commit_seconds.start_timer();
+        self.write(&waiting, &deletes, seq)?;
+        timer.observe_duration();
+        shared.metrics.commits.inc();
+        self.committed = seq;
+        self.show(|live| {
+            live.tail.forget(count);
+            live.dying.clear();
+        });
+        Ok(())
+    }
+
+    fn write(&mut self, waiting: &[Arc<Waiting>], deletes: &[MentionId], seq: Seq) -> Result<(), Error> {
+        let fields = self.files.fields;
+        let writer = self.files.writer()?;
+        for mention in deletes {
+            writer.delete_term(Term::from_field_i64(fields.mention, mention.0));
+        }
+        for waiting in waiting {
+            writer.add_document(fields.document(&waiting.post))?;
+        }
+        let mut commit = writer.prepare_commit()?;
+        commit.set_payload(&payload(seq));
+        commit.commit()?;
+        self.files.reader.reload()?;
+        Ok(())
+    }
+
+    /// Lets queries see what the reader sees, in one step with `change`.
+    fn show(&self, change: impl FnOnce(&mut super::Live)) {
+        let searcher = self.files.reader.searcher();
+        let documents = searcher.num_docs();
+        let mut live = self.shared.write();
+        live.searcher = searcher;
+        change(&mut live);
+        self.shared.metrics.tail.set(i64::try_from(live.tail.len()).unwrap_or(i64::MAX));
+        self.shared.metrics.documents.set(i64::try_from(documents).unwrap_or(i64::MAX));
+    }
+
+    fn purge(&mut self) -> Result<(), Error> {
+        self.commit(true)?;
+        // Merges that run may hold what we want to merge.
+        if let Some(writer) = self.files.writer.take() {
+            writer.wait_merging_threads()?;
+        }
+        let touched: Vec<SegmentId> = (self.files.index.searchable_segment_metas()?.iter())
+            .filter(|segment| segment.has_deletes())
+            .map(|segment| segment.id())
+            .collect();
+        let writer = self.files.writer()?;
+        if !touched.is_empty() {
+            writer.merge(&touched).wait()?;
+            self.files.reader.reload()?;
+            self.show(|_| ());
+        }
+        // The old files can go only now, since nobody searches in them any more.
+        self.files.writer()?.garbage_collect_files().wait()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! From a parsed query to a plan: which tokens at which offsets, for the index and the tail alike.
+//!
+//! [`analyse`] is the seam where a typed word becomes what is looked for; today a word is one phrase of
+//! its 2-grams, and its inflected forms will be further alternatives.
+
+use std::ops::Bound;
+
+use jiff::civil::Date;
+use tantivy::{
+    DocId, Term,
+    index::SegmentReader,
+    query::{
+        AllQuery, Bm25StatisticsProvider, Bm25Weight, BooleanQuery, ConstScoreQuery, EmptyQuery, Occur, PhraseQuery,
+        Query as Tantivy, RangeQuery, RegexQuery, TermQuery,
+        doc_predicate_query::{DocPredicateQuery, FunctionPredicate},
+    },
+    schema::IndexRecordOption,
+    tokenizer::TokenStream,
+};
+
+use std::sync::Arc;
+
+use super::{
+    Error, Scope,
+    files::Fields,
+    table::{CaseIs, Mentions, Table},
+    tail,
+    tokens::{Cutter, WORD, composed},
+};
+use crate::{
+    mention::MentionId,
+    query::{Field, Node, Query},
+};
+
+/// What is looked for.
+pub(super) enum Plan {
+    All(Vec<Plan>),
+    Any(Vec<Plan>),
+    Not(Box<Plan>),
+    Phrase(Phrase),
+    Prefix(Prefix),
+    Exact(Which, String),
+    /// From and to, both included.
+    Reach(u64, u64),
+    /// Milliseconds, the end not included.
+    Posted(i64, i64),
+    Case(Case),
+}
+
+/// Tokens with their offsets and keys; how much they weigh is known when the query is ranked.
+#[derive(Clone, Default)]
+pub(super) struct Phrase {
+    pub(super) tokens: Vec<(u32, String, u64)>,
+    /// Positions from its beginning to the place of the next word.
+    width: u32,
+    pub(super) weight: Option<Bm25Weight>,
+}
+
+/// A word that begins with one of these.
+pub(super) struct Prefix {
+    pub(super) starts: Vec<String>,
+}
+
+/// A field that holds one exact word.
+#[derive(Clone, Copy)]
+pub(super) enum Which {
+    Lang,
+    Platform,
+    Account,
+    Author,
+}
+
+/// A condition on the case, and the mentions that meet it.
+pub(super) struct Case {
+    pub(super) mentions: Arc<Mentions>,
+}
+
+/// What a query may know besides itself.
+pub(super) struct Sight<'a> {
+    pub(super) table: &'a Table,
+    pub(super) scope: &'a Scope,
+    pub(super) zone: &'a jiff::tz::TimeZone,
+}
+
+/// The plan of a query; `None` when it contains nothing that can be looked for.
+pub(super) fn plan(query: &Query, sight: &Sight<'_>) -> Option<Plan> {
+    match &query.root {
+        None => Some(Plan::All(Vec::new())),
+        Some(root) => compile(root, sight, &mut Cutter::for_queries()),
+    }
+}
+
+fn compile(node: &Node, sight: &Sight<'_>, cutter: &mut Cutter) -> Option<Plan> {
+    let mut many = |nodes: &[Node]| nodes.iter().filter_map(|node| compile(node, sight, cutter)).collect::<Vec<_>>();
+    match node {
+        Node::All(nodes) => Some(many(nodes)).filter(|parts| !parts.is_empty()).map(Plan::All),
+        Node::Any(nodes) => Some(many(nodes)).filter(|parts| !parts.is_empty()).map(Plan::Any),
+        Node::Not(node) => compile(node, sight, cutter).map(|part| Plan::Not(Box::new(part))),
+        Node::Word(word) => any_of(analyse(word, cutter)),
+        Node::Phrase(words) => any_of([phrase(words, cutter)]),
+        Node::Prefix(start) => prefix(start),
+        Node::Near { words, within } => near(words, u32::from(*within), cutter),
+        Node::Field(field) => Some(condition(field, sight)),
+    }
+}
+
+/// What a typed word may look like in a post.
+fn analyse(word: &str, cutter: &mut Cutter) -> Vec<Phrase> {
+    vec![phrase(word, cutter)]
+}
+
+fn any_of(phrases: impl IntoIterator<Item = Phrase>) -> Option<Plan> {
+    let mut parts: Vec<Plan> = phrases.into_iter().filter(|phrase| !phrase.tokens.is_empty()).map(Plan::Phrase).collect();
+    if parts.len() > 1 { Some(Plan::Any(parts)) } else { parts.pop() }
+}
+
+fn phrase(words: &str, cutter: &mut Cutter) -> Phrase {
+    let words = composed(words);
+    let mut cuts = cutter.cut(&words);
+    let mut tokens = Vec::new();
+    while cuts.advance() {
+        let token = cuts.token();
+        tokens.push((u32::try_from(token.position).unwrap_or(u32::MAX), token.text.clone(), tail::key(&token.text)));
+    }
+    Phrase { tokens, width: cuts.width(), weight: None }
+}
+
+/// A run of syllables must begin so, which the token of its first syllable says; a Latin word may go on.
+/// Of a start that mixes both, a Latin word at the end is taken as whole.
+fn prefix(start: &str) -> Option<Plan> {
+    let phrase = phrase(start, &mut Cutter::for_posts());
+    match phrase.tokens.as_slice() {
+        [(_, stem, _)] if phrase.width == WORD => {
+            let letters = composed(start).chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+            let mut starts = vec![letters, stem.clone()];
+            starts.dedup();
+            Some(Plan::Prefix(Prefix { starts }))
+        }
+        _ => any_of([phrase]),
+    }
+}
+
+/// Each word at most `within` words from the next, in either order: one exact phrase for each distance.
+fn near(words: &str, within: u32, cutter: &mut Cutter) -> Option<Plan> {
+    let words: Vec<Phrase> =
+        words.split_whitespace().map(|word| phrase(word, cutter)).filter(|phrase| !phrase.tokens.is_empty()).collect();
+    let apart = |first: &Phrase, second: &Phrase, gap: u32| {
+        let moved = second.tokens.iter().map(|(offset, token, key)| (offset + first.width + gap, token.clone(), *key));
+        Phrase { tokens: first.tokens.iter().cloned().chain(moved).collect(), width: 0, weight: None }
+    };
+    let pair = |pair: &[Phrase]| match pair {
+        [first, second] => any_of((0..=within * WORD).flat_map(|gap| [apart(first, second, gap), apart(second, first, gap)])),
+        _ => None,
+    };
+    match words.len() {
+        0 | 1 => any_of(words),
+        _ => Some(Plan::All(words.windows(2).filter_map(pair).collect())),
+    }
+}
+
+fn condition(field: &Field, sight: &Sight<'_>) -> Plan {
+    let case = |is| Plan::Case(Case { mentions: Arc::new(sight.table.mentions_that(is, sight.scope)) });
+    match field {
+        Field::Lang(lang) => Plan::Exact(Which::Lang, lang.as_str().to_owned()),
+        Field::Platform(key) => Plan::Exact(Which::Platform, key.clone()),
+        Field::Account(key) => Plan::Exact(Which::Account, key.clone()),
+        Field::Author(handle) => Plan::Exact(Which::Author, handle.clone()),
+        Field::Reach(from, to) => Plan::Reach(*from, *to),
+        Field::Posted(from, to) => {
+            let midnight = |day: Date| day.to_zoned(sight.zone.clone()).ok().map(|at| at.timestamp().as_millisecond());
+            let start = from.and_then(midnight).unwrap_or(i64::MIN);
+            let end = to.and_then(|day| day.tomorrow().ok()).and_then(midnight).unwrap_or(i64::MAX);
+            Plan::Posted(start, end)
+        }
+        Field::Label(label) => case(CaseIs::Label(*label)),
+        Field::Team(key) => case(CaseIs::Team(sight.table.team(key))),
+        Field::Agent(initials) => case(CaseIs::Agent(sight.table.agent(initials))),
+        Field::Status(status) => case(CaseIs::Status(*status)),
+        Field::Sla(sla) => case(CaseIs::Sla(*sla)),
+        Field::Has(has) => case(CaseIs::Has(*has)),
+    }
+}
+
+impl Plan {
+    /// Gives each phrase its weight for ranking in the tail, by the statistics that the index uses.
+    pub(super) fn weigh(&mut self, fields: &Fields, statistics: &dyn Bm25StatisticsProvider) -> Result<(), Error> {
+        match self {
+            Plan::All(parts) | Plan::Any(parts) => parts.iter_mut().try_for_each(|part| part.weigh(fields, statistics)),
+            Plan::Phrase(phrase) => {
+                let terms: Vec<Term> = phrase.terms(fields).map(|(_, term)| term).collect();
+                phrase.weight = Some(Bm25Weight::for_terms(statistics, &terms)?);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for tantivy.
+    pub(super) fn tantivy(&self, fields: &Fields) -> Result<Box<dyn Tantivy>, Error> {
+        // A condition finds, it does not rank.
+        let unranked = |query: Box<dyn Tantivy>| -> Box<dyn Tantivy> { Box::new(ConstScoreQuery::new(query, 0.0)) };
+        let everything = || (Occur::Must, unranked(Box::new(AllQuery)));
+        Ok(match self {
+            Plan::All(parts) => {
+                let mut clauses = Vec::with_capacity(parts.len() + 1);
+                for part in parts {
+                    clauses.push(match part {
+                        Plan::Not(part) => (Occur::MustNot, part.tantivy(fields)?),
+                        part => (Occur::Must, part.tantivy(fields)?),
+                    });
+                }
+                if clauses.iter().all(|(occur, _)| *occur == Occur::MustNot) {
+                    clauses.push(everything());
+                }
+                Box::new(BooleanQuery::new(clauses))
+            }
+            Plan::Any(parts) => {
+                let parts: Result<Vec<_>, Error> =
+                    parts.iter().map(|part| Ok((Occur::Should, part.tantivy(fields)?))).collect();
+                Box::new(BooleanQuery::new(parts?))
+            }
+            Plan::Not(part) => Box::new(BooleanQuery::new(vec![(Occur::MustNot, part.tantivy(fields)?), everything()])),
+            Plan::Phrase(phrase) => {
+                let mut terms: Vec<(usize, Term)> = phrase.terms(fields).collect();
+                match terms.len() {
+                    0 => Box::new(EmptyQuery),
+                    1 => Box::new(TermQuery::new(terms.remove(0).1, IndexRecordOption::WithFreqs)),
+                    _ => Box::new(PhraseQuery::new_with_offset(terms)),
+                }
+            }
+            // Tokens are letters and digits, so nothing needs escaping.
+            Plan::Prefix(prefix) => {
+                Box::new(RegexQuery::from_pattern(&format!("({}).*", prefix.starts.join("|")), fields.text)?)
+            }
+            Plan::Exact(which, value) => {
+                let field = match which {
+                    Which::Lang => fields.lang,
+                    Which::Platform => fields.platform,
+                    Which::Account => fields.account,
+                    Which::Author => fields.author,
+                };
+                unranked(Box::new(TermQuery::new(Term::from_field_text(field, value), IndexRecordOption::Basic)))
+            }
+            Plan::Reach(from, to) => {
+                let bound = |end: u64| Bound::Included(Term::from_field_u64(fields.reach, end));
+                unranked(Box::new(RangeQuery::new(bound(*from), bound(*to))))
+            }
+            Plan::Posted(from, until) => {
+                let term = |end: i64| Term::from_field_i64(fields.posted, end);
+                unranked(Box::new(RangeQuery::new(Bound::Included(term(*from)), Bound::Excluded(term(*until)))))
+            }
+            Plan::Case(Case { mentions }) => {
+                let mentions = Arc::clone(mentions);
+                let predicate = FunctionPredicate::from(move |segment: &SegmentReader| {
+                    let mentions = Arc::clone(&mentions);
+                    let ids = segment.fast_fields().column_first_or_default::<i64>("mention")?;
+                    Ok(move |doc: DocId| mentions.contains(MentionId(ids.get_val(doc))))
+                });
+                unranked(Box::new(DocPredicateQuery::from(predicate)))
+            }
+        })
+    }
+}
+
+impl Phrase {
+    fn terms(&self, fields: &Fields) -> impl Iterator<Item = (usize, Term)> {
+        let field = fields.text;
+        self.tokens.iter().map(move |(offset, token, _)| (*offset as usize, Term::from_field_text(field, token)))
+    }
+}
