@@ -6,8 +6,7 @@ use crate::text::{mask, normalise};
 fn shipped() -> Classifier {
     let mut paths: Vec<_> = std::fs::read_dir("rules/classify").unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    let files: Vec<_> =
-        paths.iter().map(|path| (path.display().to_string(), std::fs::read_to_string(path).unwrap())).collect();
+    let files: Vec<_> = paths.iter().map(|path| (path.display().to_string(), std::fs::read_to_string(path).unwrap())).collect();
     Classifier::parse(&files).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -45,7 +44,13 @@ fn accuracy_on_the_sample_shop() {
         table[expected as usize][column] += 1;
         if column != expected as usize && half.is_some() {
             let why: Vec<_> = verdict.reasons.iter().map(|r| format!("{} {:.1} {}", r.rule, r.weight, r.words)).collect();
-            println!("{} -> {}{} {:.2} | {text} | {why:?}", expected.as_str(), verdict.label.as_str(), if verdict.unsure { "?" } else { "" }, verdict.confidence);
+            println!(
+                "{} -> {}{} {:.2} | {text} | {why:?}",
+                expected.as_str(),
+                verdict.label.as_str(),
+                if verdict.unsure { "?" } else { "" },
+                verdict.confidence
+            );
         }
     }
     println!("{:10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}", "", "complaint", "question", "proposal", "abuse", "other", "unsure");
