@@ -72,8 +72,11 @@ impl<'a> Sum<'a> {
             }
             _ => {}
         }
+        // Who speaks to us wants something put right more often than not; who speaks of us mostly chats.
         if !input.addressed {
             self.add("shape.not_addressed", Label::Other, 0.15, 0..0);
+        } else if !text.contains('?') && words == 3 {
+            self.add("shape.addressed", Label::Complaint, 0.15, 0..0);
         }
     }
 
@@ -84,6 +87,10 @@ impl<'a> Sum<'a> {
     /// the margin and says nothing of probabilities until a model is calibrated.
     pub(super) fn verdict(mut self, lang: Lang, unsure_below: f32) -> Verdict {
         self.add_up();
+        // A failure with a question mark behind it is a complaint first: docs/labels.md, case 6.
+        if self.scores[Label::Complaint as usize] >= 1.0 {
+            self.scores[Label::Question as usize] *= 0.6;
+        }
         for label in Label::ALL {
             if self.forbidden[label as usize] {
                 self.scores[label as usize] = 0.0;
