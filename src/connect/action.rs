@@ -78,8 +78,12 @@ async fn judge(account: &Account, action: &Action, reply: &Outgoing, error: Erro
         // A gateway may say 5xx for a platform that has acted.
         Error::Status { status, .. } if status >= 500 => doubt(account, action, reply, &text).await,
         Error::Status { reason, .. } => Outcome::Failed(reason.map_or(text.clone(), |reason| format!("{text}: {reason}"))),
-        Error::Broken(_) | Error::Timeout(_) | Error::TooLarge(_) | Error::Garbage(_) => doubt(account, action, reply, &text).await,
-        Error::Refused(_) | Error::Template { .. } | Error::Account { .. } | Error::File(_) | Error::Loop => Outcome::Failed(text),
+        Error::Broken(_) | Error::Timeout(_) | Error::TooLarge(_) | Error::Garbage(_) => {
+            doubt(account, action, reply, &text).await
+        }
+        Error::Refused(_) | Error::Template { .. } | Error::Account { .. } | Error::File(_) | Error::Loop => {
+            Outcome::Failed(text)
+        }
     }
 }
 

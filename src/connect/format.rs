@@ -499,4 +499,3 @@ fn get() -> String {
 fn ok() -> u16 {
     200
 }
-

@@ -37,7 +37,8 @@ pub fn html_to_text(html: &str) -> String {
             continue;
         }
         let closing = tag.starts_with('/');
-        let name = tag.trim_start_matches('/').split(|c: char| c.is_whitespace() || c == '/').next().unwrap_or("").to_lowercase();
+        let name =
+            tag.trim_start_matches('/').split(|c: char| c.is_whitespace() || c == '/').next().unwrap_or("").to_lowercase();
         if hidden.is_empty() {
             match name.as_str() {
                 "br" => out.push('\n'),
@@ -116,7 +117,10 @@ mod tests {
         for (html, text) in [
             ("<p>배송이 안 와요.<br />환불해 주세요</p>", "배송이 안 와요.\n환불해 주세요"),
             ("<p>하나</p><p>둘</p>", "하나\n둘"),
-            ("<p><span class=\"h-card\"><a href=\"https://x.example/@a\" class=\"u-url mention\">@<span>a</span></a></span> 안녕</p>", "@a 안녕"),
+            (
+                "<p><span class=\"h-card\"><a href=\"https://x.example/@a\" class=\"u-url mention\">@<span>a</span></a></span> 안녕</p>",
+                "@a 안녕",
+            ),
             (
                 "<a href=\"https://example.com/a/long\"><span class=\"invisible\">https://</span><span class=\"ellipsis\">example.com/a</span><span class=\"invisible\">/long</span></a>",
                 "example.com/a",

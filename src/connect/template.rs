@@ -87,7 +87,9 @@ impl Template {
         }
         // The parser takes any filter's name; rendering tells, and fails on values alone otherwise.
         match template.render(context! {}) {
-            Err(error) if matches!(error.kind(), minijinja::ErrorKind::UnknownFilter | minijinja::ErrorKind::UnknownFunction) => {
+            Err(error)
+                if matches!(error.kind(), minijinja::ErrorKind::UnknownFilter | minijinja::ErrorKind::UnknownFunction) =>
+            {
                 Err(reason(error))
             }
             _ => Ok(Template(source.to_owned())),

@@ -67,7 +67,11 @@ async fn weather(Shelf(shared): Shelf<Arc<Shared>>, request: Request, next: Next
         }
     }
     let reset = format!("{:.6}", shared.clock.now().plus(Duration::from_secs(300)).timestamp());
-    let headers = [("x-ratelimit-limit", LIMIT.to_string()), ("x-ratelimit-remaining", (LIMIT - requests % LIMIT).to_string()), ("x-ratelimit-reset", reset)];
+    let headers = [
+        ("x-ratelimit-limit", LIMIT.to_string()),
+        ("x-ratelimit-remaining", (LIMIT - requests % LIMIT).to_string()),
+        ("x-ratelimit-reset", reset),
+    ];
     for (name, value) in headers {
         if let Ok(value) = value.parse() {
             response.headers_mut().insert(name, value);
@@ -141,7 +145,11 @@ async fn verify(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap) -> Result
     Ok(Body(view::account(&state, &state.accounts[own])).into_response())
 }
 
-async fn notifications(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Response> {
+async fn notifications(
+    Shelf(shared): Shelf<Arc<Shared>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Response> {
     let state = shared.state();
     let own = caller(&state, &headers)?;
     let query = pairs(query);
@@ -175,7 +183,11 @@ fn listed(state: &State, fits: impl Fn(&Post) -> bool) -> Vec<(String, Json)> {
     live.map(|(id, post)| (id.clone(), view::status(state, id, post))).collect()
 }
 
-async fn statuses(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Response> {
+async fn statuses(
+    Shelf(shared): Shelf<Arc<Shared>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Response> {
     let state = shared.state();
     caller(&state, &headers)?;
     let ids = pairs(query).into_iter().filter(|(key, _)| key == "id[]");

@@ -161,7 +161,6 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-
 /// A short real pause, so that other tasks run.
 pub async fn breathe() {
     tokio::time::sleep(Duration::from_millis(10)).await;

@@ -85,7 +85,11 @@ async fn what_nobody_answers_breaches_at_its_deadline_to_the_second() {
         let view = desk
             .until("the clock is met late", async |desk| {
                 let view = desk.look(row.case.id).await;
-                view.case.clocks.iter().any(|clock| clock.kind == Kind::FirstResponse && clock.state == State::MetLate).then_some(view)
+                view.case
+                    .clocks
+                    .iter()
+                    .any(|clock| clock.kind == Kind::FirstResponse && clock.state == State::MetLate)
+                    .then_some(view)
             })
             .await;
         assert_eq!(breach(&view), Some(deadline));
@@ -105,7 +109,14 @@ fn breach(view: &moksori::queue::CaseView) -> Option<Time> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_written_on_the_platform_itself_stops_the_clock() {
     kit::run(async |desk| {
-        let post = desk.sample.post("sora", "사이즈가 안 맞아서 교환하고 싶은데 접수가 안 돼요", None, Some(SHOP), desk.clock.now(), None);
+        let post = desk.sample.post(
+            "sora",
+            "사이즈가 안 맞아서 교환하고 싶은데 접수가 안 돼요",
+            None,
+            Some(SHOP),
+            desk.clock.now(),
+            None,
+        );
         let row = desk.case_saying("교환하고 싶은데").await;
         desk.clock.advance(Duration::from_secs(60));
         let answered_at = desk.clock.now();
@@ -125,7 +136,8 @@ async fn an_answer_written_on_the_platform_itself_stops_the_clock() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follow_up_joins_its_case_and_starts_the_next_response() {
     kit::run(async |desk| {
-        let post = desk.sample.post("yuna", "쿠폰이 적용이 안 돼요. 결제가 계속 실패합니다", None, Some(SHOP), desk.clock.now(), None);
+        let post =
+            desk.sample.post("yuna", "쿠폰이 적용이 안 돼요. 결제가 계속 실패합니다", None, Some(SHOP), desk.clock.now(), None);
         let row = desk.case_saying("쿠폰이 적용이").await;
         let kg = desk.viewer("KG").await;
         desk.app.desk.answered_there(&kg, row.case.id).await.unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use moksori::{
-    query,
+    query::Query,
     search::{Order, Page, Scope},
 };
 
@@ -69,7 +69,7 @@ async fn a_delete_that_came_first_wins() {
 }
 
 fn found(desk: &kit::Desk) -> usize {
-    let query = query::parse(CANARY).unwrap();
+    let query = CANARY.parse::<Query>().unwrap();
     let catalog = desk.app.store.catalog();
     let scope = Scope { teams: catalog.teams.iter().map(|team| team.id).collect(), brands: vec![1] };
     desk.app.search.find(&query, &scope, Order::Newest, Page { offset: 0, limit: 10 }).unwrap().total

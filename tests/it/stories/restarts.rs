@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use moksori::{app::App, case::EventKind, clock::Clock, query, search::{Order, Page, Scope}, sla::Kind};
+use moksori::{
+    app::App,
+    case::EventKind,
+    clock::Clock,
+    query::Query,
+    search::{Order, Page, Scope},
+    sla::Kind,
+};
 
 use crate::kit::{self, SHOP};
 
@@ -15,7 +22,10 @@ async fn what_was_due_while_the_desk_was_down_is_recorded_at_its_deadline() {
     let app = App::start(config.clone(), clock.clone()).await.unwrap();
     let text = "세탁기에서 타는 냄새가 나고 물이 새요. 수리 접수가 안 됩니다";
     sample.post("bora", text, None, Some(SHOP), clock.now(), None);
-    let facts = tick_until(&clock, async || app.store.read(|reader| reader.case_facts_after(moksori::case::CaseId(0), 10)).await.unwrap().pop()).await;
+    let facts = tick_until(&clock, async || {
+        app.store.read(|reader| reader.case_facts_after(moksori::case::CaseId(0), 10)).await.unwrap().pop()
+    })
+    .await;
     let deadline = {
         let case = app.store.read(move |reader| reader.case(facts.case)).await.unwrap().unwrap();
         case.open_clock(Kind::FirstResponse).unwrap().deadline_at
@@ -27,13 +37,14 @@ async fn what_was_due_while_the_desk_was_down_is_recorded_at_its_deadline() {
     let breach = tick_until(&clock, async || {
         let events = app.store.read(|reader| reader.events_after(moksori::case::Seq(0), 1_000)).await.unwrap();
         events.into_iter().find(|event| {
-            event.kind == EventKind::Breached && event.payload.as_deref().is_some_and(|payload| payload.contains("first_response"))
+            event.kind == EventKind::Breached
+                && event.payload.as_deref().is_some_and(|payload| payload.contains("first_response"))
         })
     })
     .await;
     assert_eq!(breach.at, deadline);
     let scope = Scope { teams: app.store.catalog().teams.iter().map(|team| team.id).collect(), brands: vec![1] };
-    let query = query::parse("냄새가").unwrap();
+    let query = "냄새가".parse::<Query>().unwrap();
     let found = tick_until(&clock, async || {
         let found = app.search.find(&query, &scope, Order::Best, Page { offset: 0, limit: 10 }).unwrap();
         (found.total > 0).then_some(found)
