@@ -127,6 +127,8 @@ enum Kind {
 impl Kind {
     fn of(c: char) -> Kind {
         match c {
+            // The usual letters first: the tables of Unicode are slow.
+            '가'..='힣' | 'a'..='z' | 'A'..='Z' => Kind::Letter,
             _ if c.is_whitespace() => Kind::Space,
             _ if c.is_alphabetic() => Kind::Letter,
             _ => Kind::Symbol,
