@@ -387,7 +387,7 @@ pub struct Lookup {
     pub query: BTreeMap<String, Template>,
     /// The posts of the answer.
     pub records: Path,
-    /// Renders `true` for the post that is our reply; reads `item` and `reply`.
+    /// Renders true for the post that is our reply; reads `item` and `reply`.
     pub when: Template,
 }
 
@@ -499,4 +499,3 @@ fn get() -> String {
 fn ok() -> u16 {
     200
 }
-

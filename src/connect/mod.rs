@@ -154,9 +154,9 @@ impl SecretSource {
     /// Where it was looked for in vain.
     pub fn read(&self) -> Result<Secret, String> {
         match self {
-            SecretSource::Env(name) => {
-                std::env::var(name).map(|value| Secret::new(&value)).map_err(|_| format!("environment variable {name} is not set"))
-            }
+            SecretSource::Env(name) => std::env::var(name)
+                .map(|value| Secret::new(&value))
+                .map_err(|_| format!("environment variable {name} is not set")),
             SecretSource::File(path) => std::fs::read_to_string(path)
                 .map(|value| Secret::new(&value))
                 .map_err(|error| format!("{}: {error}", path.display())),

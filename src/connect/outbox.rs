@@ -4,7 +4,10 @@
 //! never forgotten. With a key that the platform remembers it is sent again; else it is looked up, or
 //! shown to a person. Nothing is posted twice on a guess.
 
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Account, Error, Home,
@@ -73,7 +76,8 @@ impl Outbox {
     /// # Errors
     /// When the desk cannot be asked or told.
     pub async fn step(&mut self) -> Result<usize, Error> {
-        let keys: Vec<String> = self.accounts.iter().filter(|(_, account)| account.file.reply().is_some()).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<String> =
+            self.accounts.iter().filter(|(_, account)| account.file.reply().is_some()).map(|(key, _)| key.clone()).collect();
         let mut count = 0;
         while let Some(reply) = self.home.take_reply(&keys).await? {
             count += 1;

@@ -8,7 +8,9 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off, toml_files};
+use super::{
+    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off, toml_files,
+};
 use crate::clock::Clock;
 
 /// Reads every connector file of a folder, by the name of its connector.
@@ -23,13 +25,18 @@ pub fn load_files(directory: &Path) -> Result<BTreeMap<String, Arc<ConnectorFile
         message,
         remedy: remedy.into(),
     };
-    let paths = toml_files(directory)
-        .map_err(|error| vec![whole(directory, format!("cannot be listed: {error}"), "point connect.directory at the folder of connectors")])?;
+    let paths = toml_files(directory).map_err(|error| {
+        vec![whole(directory, format!("cannot be listed: {error}"), "point connect.directory at the folder of connectors")]
+    })?;
     let (mut files, mut errors) = (BTreeMap::new(), Vec::new());
     for path in paths {
         match ConnectorFile::load(&path) {
             Ok(file) if files.contains_key(&file.connector) => {
-                errors.push(whole(&path, format!("a second connector `{}`", file.connector), "rename or remove one of the two files"));
+                errors.push(whole(
+                    &path,
+                    format!("a second connector `{}`", file.connector),
+                    "rename or remove one of the two files",
+                ));
             }
             Ok(file) => {
                 files.insert(file.connector.clone(), Arc::new(file));
@@ -88,7 +95,9 @@ impl Connect {
         let mut sources = BTreeSet::new();
         let pollers = self.accounts.iter().flat_map(|account| Poller::of(account, &self.home));
         pollers
-            .filter(|poller| !poller.revisits() || sources.insert((poller.account().source.clone(), poller.stream_name().to_owned())))
+            .filter(|poller| {
+                !poller.revisits() || sources.insert((poller.account().source.clone(), poller.stream_name().to_owned()))
+            })
             .collect()
     }
 
@@ -150,7 +159,12 @@ async fn keep_polling(mut poller: Poller, clock: Clock, mut shutdown: watch::Rec
     }
 }
 
-async fn keep_delivering<T>(mut outbox: Outbox, clock: Clock, mut replies: watch::Receiver<T>, mut shutdown: watch::Receiver<bool>) {
+async fn keep_delivering<T>(
+    mut outbox: Outbox,
+    clock: Clock,
+    mut replies: watch::Receiver<T>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let (mut settled, mut failures) = (false, 0);
     loop {
         let result = async {

@@ -19,7 +19,7 @@ static FILTERS: LazyLock<Environment<'static>> = LazyLock::new(|| {
     filters.add_filter("default", minijinja::filters::default);
     filters.add_filter("join", minijinja::filters::join);
     filters.add_filter("lower", minijinja::filters::lower);
-    filters.add_filter("plain", |html: &str| super::html_to_text(html));
+    filters.add_filter("plain", |html: &str| super::html::html_as_typed(html));
     filters.add_filter("replace", minijinja::filters::replace);
     filters.add_filter("trim", minijinja::filters::trim);
     filters.add_filter("urlencode", |text: &str, _options: Kwargs| urlencode(text));
@@ -87,7 +87,9 @@ impl Template {
         }
         // The parser takes any filter's name; rendering tells, and fails on values alone otherwise.
         match template.render(context! {}) {
-            Err(error) if matches!(error.kind(), minijinja::ErrorKind::UnknownFilter | minijinja::ErrorKind::UnknownFunction) => {
+            Err(error)
+                if matches!(error.kind(), minijinja::ErrorKind::UnknownFilter | minijinja::ErrorKind::UnknownFunction) =>
+            {
                 Err(reason(error))
             }
             _ => Ok(Template(source.to_owned())),

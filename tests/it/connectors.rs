@@ -12,8 +12,8 @@ use moksori::{
     case::ReplyId,
     clock::{Clock, Time},
     connect::{
-        Account, AccountConfig, Config, Connect, ConnectorFile, Error, Fault, Home, Metrics, Outgoing, OwnIds, Playback, Poller, Secret,
-        SecretSource, Tray, Watched, load_files, test_account, test_file,
+        Account, AccountConfig, Config, Connect, ConnectorFile, Error, Fault, Home, Metrics, Outgoing, OwnIds, Playback,
+        Poller, Secret, SecretSource, Tray, Watched, load_files, test_account, test_file,
     },
     mention::{Envelope, Lang, Op, Side},
     sample::{Sample, SampleAccount},
@@ -177,6 +177,14 @@ async fn every_stream_outlives_what_platforms_do_to_it() {
                 bench.playback.asked();
                 bench.playback.misbehave(&[fault]);
                 let error = poller.step().await.expect_err(&name);
+                let kind = match fault {
+                    Fault::Status(..) | Fault::Redirect => matches!(error, Error::Status { .. }),
+                    Fault::Html => matches!(error, Error::Garbage(_)),
+                    Fault::Truncated => matches!(error, Error::Broken(_)),
+                    Fault::Endless | Fault::Bomb => matches!(error, Error::TooLarge(_)),
+                    Fault::Stalled => matches!(error, Error::Timeout(_)),
+                };
+                assert!(kind, "{name}: {error:?}");
                 assert_eq!(bench.playback.asked().len(), 1, "{name}: no redirect is followed, nothing is asked twice");
                 assert_eq!(tray.with(|kept| (kept.mentions.len(), kept.cursors.clone())), before, "{name}: the cursor stands");
 
@@ -215,7 +223,11 @@ async fn pages_that_go_in_a_circle_are_left_within_three() {
 
 #[test]
 fn the_source_names_no_platform_and_no_host() {
-    let names: Vec<String> = files().iter().map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).filter(|name| name != "file").collect();
+    let names: Vec<String> = files()
+        .iter()
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name != "file")
+        .collect();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -248,7 +260,11 @@ struct Stage {
 
 async fn stage() -> Stage {
     let clock = Clock::by_hand(START);
-    let accounts = ["pine", "office"].map(|handle| SampleAccount { handle: handle.into(), name: handle.into(), token: format!("token-{handle}") });
+    let accounts = ["pine", "office"].map(|handle| SampleAccount {
+        handle: handle.into(),
+        name: handle.into(),
+        token: format!("token-{handle}"),
+    });
     let sample = Sample::start(([127, 0, 0, 1], 0).into(), clock.clone(), &accounts).await.unwrap();
     let (tray, through) = home();
     let connect = connect(&sample, through, &clock);
@@ -305,14 +321,21 @@ impl Stage {
 async fn a_post_comes_in_once_through_each_stream_that_sees_it_and_our_own_is_ours() {
     let stage = stage().await;
     let at = START.minus(Duration::from_secs(60));
-    let first = stage.sample.post("minji", "배송이 <b>언제</b> 오나요\n\n#소나무 https://example.com/0123456789/0123456789/0123456789", None, Some("pine"), at, Some(306));
+    let first = stage.sample.post(
+        "minji",
+        "배송이 <b>언제</b> 오나요\n\n#소나무 https://example.com/0123456789/0123456789/0123456789",
+        None,
+        Some("pine"),
+        at,
+        Some(306),
+    );
     let found = stage.poll().await;
     assert_eq!(found.len(), 3, "the mention, and the tag for each account: {found:?}");
     let one = found.iter().find(|one| one.matched[0].addressed).unwrap();
     assert_eq!(one.source, "mastodon:127.0.0.1");
     assert_eq!(one.native_id, stage.sample.uri(&first).unwrap());
     assert_eq!((one.local_ref.as_deref(), one.side, one.posted_at), (Some(first.as_str()), Side::Customer, Some(at)));
-    assert_eq!(one.text, "@pine 배송이 <b>언제</b> 오나요\n#소나무 example.com/0123456789/01234567");
+    assert_eq!(one.text, "@pine 배송이 <b>언제</b> 오나요\n#소나무 example.com/0123456789/0123456");
     assert_eq!(one.author.as_ref().unwrap().reach, Some(306));
     let tagged = found.iter().find(|one| !one.matched[0].addressed).unwrap();
     assert_eq!(tagged.matched[0].query.as_deref(), Some("#소나무"));
@@ -334,7 +357,8 @@ async fn a_long_absence_is_caught_up_page_by_page_and_a_crash_in_it_loses_nothin
     let stage = stage().await;
     stage.sample.post("minji", "처음", None, Some("pine"), START, None);
     let mut seen: BTreeSet<String> = stage.poll().await.into_iter().map(|one| one.native_id).collect();
-    let posted: Vec<String> = (0..250).map(|n| stage.sample.post("minji", &format!("글 {n}"), None, Some("pine"), START, None)).collect();
+    let posted: Vec<String> =
+        (0..250).map(|n| stage.sample.post("minji", &format!("글 {n}"), None, Some("pine"), START, None)).collect();
     stage.tray.with(|kept| kept.appends_left = Some(2));
     let mut mentions = stage.connect.pollers().into_iter().find(|poller| poller.stream_name() == "mentions").unwrap();
     assert!(matches!(mentions.step().await, Err(Error::Home(_))));
@@ -354,7 +378,11 @@ async fn edits_and_deletes_of_watched_posts_are_seen_but_a_broken_list_deletes_n
     let stage = stage().await;
     let kept = ["하나", "둘", "셋"].map(|text| stage.sample.post("minji", text, None, Some("pine"), START, None));
     let found = stage.poll().await;
-    let watched = |one: &Envelope| Watched { native_id: one.native_id.clone(), local_ref: one.local_ref.clone().unwrap(), version: one.version() };
+    let watched = |one: &Envelope| Watched {
+        native_id: one.native_id.clone(),
+        local_ref: one.local_ref.clone().unwrap(),
+        version: one.version(),
+    };
     stage.tray.with(|tray| tray.watched = found.iter().map(watched).collect());
     stage.clock.advance(Duration::from_secs(60));
     assert_eq!(stage.poll().await, [], "nothing has changed");
@@ -486,7 +514,7 @@ async fn a_file_is_read_as_it_grows() {
     let config = Config { directory: directory(), accounts: vec![config] };
     let connect = Connect::new(&config, &files, through, clock, counted.clone()).unwrap();
     let mut poller = connect.pollers().remove(0);
-    let mut write = |text: &str| {
+    let write = |text: &str| {
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
         file.write_all(text.as_bytes()).unwrap();
     };
@@ -521,7 +549,8 @@ async fn the_loops_run_by_themselves_and_stop_when_told() {
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let (_due, replies) = tokio::sync::watch::channel(0);
     let running = tokio::spawn(connect(&stage.sample, Home::Tray(stage.tray.clone()), &stage.clock).run(replies, stopping));
-    let done = || stage.tray.with(|kept| !kept.outcomes.is_empty() && kept.mentions.iter().any(|one| one.side == Side::Customer));
+    let done =
+        || stage.tray.with(|kept| !kept.outcomes.is_empty() && kept.mentions.iter().any(|one| one.side == Side::Customer));
     while !done() {
         stage.clock.advance(Duration::from_millis(100));
         tokio::task::yield_now().await;
