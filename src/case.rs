@@ -9,6 +9,16 @@ use crate::staff::AgentId;
 #[serde(transparent)]
 pub struct CaseId(pub i64);
 
+/// Row id of a brand that the desk watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BrandId(pub i64);
+
+/// Row id of an account of ours on a platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AccountId(pub i64);
+
 /// Row id of a reply in the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -125,6 +125,58 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Spans as people write them in configuration: `300ms`, `12m`, `1h30m`, `7d`.
+pub mod span {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// Reads a span; none when it is not one.
+    pub fn parse(text: &str) -> Option<Duration> {
+        let mut total = Duration::ZERO;
+        let mut rest = text.trim();
+        if rest.is_empty() {
+            return None;
+        }
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+            let number: u32 = rest[..digits].parse().ok()?;
+            let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
+            let unit = match &rest[digits..unit_end] {
+                "ms" => Duration::from_millis(1),
+                "s" => Duration::from_secs(1),
+                "m" => Duration::from_secs(60),
+                "h" => Duration::from_secs(3_600),
+                "d" => Duration::from_secs(86_400),
+                _ => return None,
+            };
+            total = total.checked_add(unit.checked_mul(number)?)?;
+            rest = &rest[unit_end..];
+        }
+        Some(total)
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// When the text is not a span.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).ok_or_else(|| {
+            D::Error::custom(format!("\"{text}\" is not a span of time: write it like \"300ms\", \"12m\" or \"1h30m\""))
+        })
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = if span.subsec_millis() == 0 { format!("{}s", span.as_secs()) } else { format!("{}ms", span.as_millis()) };
+        serializer.serialize_str(&text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +196,15 @@ mod tests {
         assert!(!sleeper.is_finished());
         clock.advance(Duration::from_secs(1));
         assert_eq!(sleeper.await.unwrap(), Time(3_000));
+    }
+
+    #[test]
+    fn spans_read_as_people_write_them() {
+        assert_eq!(span::parse("1h30m"), Some(Duration::from_secs(5_400)));
+        assert_eq!(span::parse("300ms"), Some(Duration::from_millis(300)));
+        for wrong in ["", "12", "m", "5 m", "1y", "-2m"] {
+            assert_eq!(span::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

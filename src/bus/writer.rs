@@ -72,7 +72,11 @@ impl Log {
             Some(connection) => connection,
             None => {
                 let (day, connection, end) = Day::open(&shared.dir, date, *shared.end.borrow())?;
-                shared.advance(end);
+                if end > *shared.end.borrow() {
+                    // A commit that was reported failed survived: memory does not have it.
+                    held(&shared.recent).purge();
+                    shared.advance(end);
+                }
                 let mut days = held(&shared.days);
                 if days.last().is_none_or(|last| last.date < day.date) {
                     days.push(day);

@@ -1,1 +1,239 @@
-//! To be filled.
+//! What a mention is: complaint, question, proposal, abuse or other, in which language, and why.
+//!
+//! Pure: text in, [`Verdict`] out. The pipeline hands over normalised and masked text. Rules are data
+//! (`rules/classify/*.toml`, see [`rules`]); their weights, a few features of the text's shape and, when
+//! there is one, a statistical model are added up for each label. `docs/labels.md` says what the labels mean.
+
+mod lang;
+mod pattern;
+pub mod rules;
+mod score;
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mention::{Label, Lang, Verdict};
+use crate::text::fold_obfuscation;
+use lang::Languages;
+use rules::{Rule, Set};
+use score::Sum;
+
+/// How much of a text is read: nobody says what they want only after this many bytes.
+const READ_BYTES: usize = 6_000;
+
+/// When the classifier abstains.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Below this confidence the verdict is `unsure` and a person sorts the mention.
+    pub unsure_below: f32,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { unsure_below: 0.4 }
+    }
+}
+
+/// Why rule files were refused; the set in force stays.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read as rules.
+    #[error("{file}:{line}: {problem}; {remedy}")]
+    File {
+        /// Name of the file.
+        file: String,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// One rule is wrong.
+    #[error("{file}:{line}: rule {rule:?}: {problem}; {remedy}")]
+    Rule {
+        /// Name of the file.
+        file: String,
+        /// Line, from 1, where the rule begins.
+        line: usize,
+        /// Id of the rule.
+        rule: String,
+        /// What is wrong.
+        problem: String,
+        /// What to do about it.
+        remedy: String,
+    },
+}
+
+impl Error {
+    /// Never: a person has to edit a file.
+    pub fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
+/// What is known of a mention when it is classified.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Input<'a> {
+    /// The text, normalised and masked.
+    pub text: &'a str,
+    /// The source's own guess at the language (BCP 47).
+    pub lang_hint: Option<&'a str>,
+    /// Label of the post that this one answers: "same here" under a complaint is a complaint.
+    pub answers: Option<Label>,
+    /// The post addresses one of our accounts.
+    pub addressed: bool,
+}
+
+/// What a statistical model adds for each label, in the order of [`Label::ALL`], on the scale of rule weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scores(pub [f32; 5]);
+
+/// The seam for a statistical model: its scores enter the same sum as the rules', with the reason `model`.
+pub type Model = Box<dyn Fn(&str, Lang) -> Scores + Send + Sync>;
+
+/// A compiled set of rules.
+pub struct Classifier {
+    rules: Vec<Rule>,
+    plain: Set,
+    folded: Set,
+    languages: Languages,
+    model: Option<Model>,
+    config: Config,
+}
+
+impl std::fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Classifier").field("rules", &self.rules.len()).field("model", &self.model.is_some()).finish()
+    }
+}
+
+impl Classifier {
+    /// Compiles rule files, each a (name, text); all of them or none.
+    ///
+    /// # Errors
+    /// The first fault found, with file, line, rule and remedy. Examples are not run: see [`Classifier::check`].
+    pub fn parse(files: &[(String, String)]) -> Result<Classifier, Error> {
+        Classifier::compile(rules::read_files(files)?)
+    }
+
+    /// Compiles lines of `label TAB regex`, each with weight 1; what benches measure with.
+    ///
+    /// A label that is none of ours counts for `other`.
+    ///
+    /// # Errors
+    /// The first line that is no pattern.
+    pub fn from_patterns<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Classifier, Error> {
+        Classifier::compile(rules::read_patterns(lines)?)
+    }
+
+    fn compile(sources: Vec<rules::Source>) -> Result<Classifier, Error> {
+        let rules = sources.into_iter().map(Rule::compile).collect::<Result<Vec<_>, _>>()?;
+        let plain = Set::build(&rules, false)?;
+        let folded = Set::build(&rules, true)?;
+        Ok(Classifier { rules, plain, folded, languages: Languages::default(), model: None, config: Config::default() })
+    }
+
+    /// The same rules with another threshold.
+    pub fn with_config(mut self, config: Config) -> Classifier {
+        self.config = config;
+        self
+    }
+
+    /// The same rules with a statistical model beside them.
+    pub fn with_model(mut self, model: Model) -> Classifier {
+        self.model = Some(model);
+        self
+    }
+
+    /// How many rules there are.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// True without any rule.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Runs every rule's own examples.
+    ///
+    /// # Errors
+    /// All examples that come out wrong, each with file, line and rule.
+    pub fn check(&self) -> Result<(), Vec<Error>> {
+        let mut faults = Vec::new();
+        for (index, rule) in self.rules.iter().enumerate() {
+            let examples = [(&rule.source.matches, true), (&rule.source.no_matches, false)];
+            for (example, expected) in examples.iter().flat_map(|(texts, expected)| texts.iter().map(move |t| (t, *expected))) {
+                let text = crate::text::normalise(example);
+                let masked = crate::text::mask(&text);
+                let mut fires = false;
+                self.each_hit(&masked, Lang::Und, |hit, _| fires |= hit == index);
+                if fires != expected {
+                    let (is, remedy) = match expected {
+                        true => ("does not match", "widen the rule or move the text to no_match"),
+                        false => ("matches", "narrow the rule or move the text to match"),
+                    };
+                    faults.push(rule.source.fault(format!("{is} its example {example:?}"), remedy));
+                }
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// Classifies one mention.
+    pub fn read(&self, input: &Input<'_>) -> Verdict {
+        let text = head(input.text);
+        let lang = self.languages.detect(text, input.lang_hint);
+        let mut sum = Sum::new(text);
+        sum.add_shape(input);
+        self.each_hit(text, lang, |index, place| {
+            let rule = &self.rules[index];
+            sum.add(&rule.source.id, rule.source.label, rule.source.weight, place);
+            if rule.source.force {
+                sum.force(rule.source.label);
+            }
+            if let Some(label) = rule.source.forbid {
+                sum.forbid(label);
+            }
+        });
+        if let Some(model) = &self.model {
+            sum.add_model(model(text, lang));
+        }
+        sum.verdict(lang, self.config.unsure_below)
+    }
+
+    /// Calls `found` with each rule that fires in `text` and the place where it does.
+    fn each_hit(&self, text: &str, lang: Lang, mut found: impl FnMut(usize, std::ops::Range<usize>)) {
+        let lower = if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            Cow::Owned(text.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(text)
+        };
+        self.plain.each_hit(&self.rules, &lower, lang, &mut found);
+        match fold_obfuscation(text) {
+            Some(folded) => self.folded.each_hit(&self.rules, &folded.text, lang, |index, place| {
+                found(index, folded.origin(text, place));
+            }),
+            None => self.folded.each_hit(&self.rules, &lower, lang, found),
+        }
+    }
+}
+
+/// A pattern that finds any of `words` as a rule's `any` does, ignoring case; dispatch has keywords too.
+///
+/// # Errors
+/// When they are too many or too long, in words.
+pub fn keywords(words: &[String]) -> Result<regex::Regex, String> {
+    pattern::compile(&format!("(?i:{})", pattern::any_of(words)))
+}
+
+/// The part of a text that is read.
+fn head(text: &str) -> &str {
+    &text[..text.floor_char_boundary(READ_BYTES)]
+}
+
+#[cfg(test)]
+mod tests;

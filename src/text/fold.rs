@@ -32,7 +32,12 @@ impl Folded {
 
 /// Removes digits and symbols inside words and spaces between single letters, joins loose jamo to
 /// syllables and shortens a letter said three times or more.
-pub fn fold_obfuscation(text: &str) -> Folded {
+///
+/// `None` when there is nothing to undo, as in most texts.
+pub fn fold_obfuscation(text: &str) -> Option<Folded> {
+    if !disguised(text) {
+        return None;
+    }
     let chars: Vec<(usize, char)> = text.char_indices().collect();
     let kind = |i: usize| chars.get(i).map_or(Kind::Space, |(_, c)| Kind::of(*c));
     let mut folded = Folded::default();
@@ -68,7 +73,31 @@ pub fn fold_obfuscation(text: &str) -> Folded {
             }
         }
     }
-    join_jamo(folded)
+    Some(join_jamo(folded))
+}
+
+/// Could folding change anything but the case?
+fn disguised(text: &str) -> bool {
+    let (mut before, mut kept, mut run) = (' ', ' ', 0);
+    let mut word = 0;
+    for c in text.chars() {
+        run = if c == before { run + 1 } else { 1 };
+        match Kind::of(c) {
+            Kind::Letter => {
+                let glued = Kind::of(before) == Kind::Symbol && Kind::of(kept) == Kind::Letter;
+                if glued || run >= 3 || matches!(c, 'ㅏ'..='ㅣ') {
+                    return true;
+                }
+                word += 1;
+                kept = c;
+            }
+            Kind::Space if word == 1 => return true,
+            Kind::Space => (word, kept) = (0, ' '),
+            Kind::Symbol => {}
+        }
+        before = c;
+    }
+    false
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,7 +168,8 @@ mod tests {
             ("", ""),
             ("끝 - 시작", "끝 - 시작"),
         ] {
-            assert_eq!(fold_obfuscation(from).text, to, "{from}");
+            let folded = fold_obfuscation(from).map_or(from.to_ascii_lowercase(), |folded| folded.text);
+            assert_eq!(folded, to, "{from}");
         }
     }
 
@@ -149,9 +179,9 @@ mod tests {
             ("야 시1발 뭐", "시발", "시1발"),
             ("you f*ck off", "fck", "f*ck"),
             ("와 ㅅㅣ발", "시발", "ㅅㅣ발"),
-            ("a", "a", "a"),
+            ("a b", "ab", "a b"),
         ] {
-            let folded = fold_obfuscation(text);
+            let folded = fold_obfuscation(text).unwrap();
             let start = folded.text.find(word).unwrap();
             assert_eq!(&text[folded.origin(text, start..start + word.len())], shown);
         }

@@ -1,1 +1,5 @@
+//! The one test binary.
 
+mod catalogue;
+mod layers;
+mod tidy;

@@ -1,0 +1,408 @@
+//! Cases and their clocks, as the desk loads and saves them within a transaction.
+
+use std::{sync::Arc, time::Duration};
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Case, Error, NewEvent, Tx};
+use crate::{
+    case::{AccountId, BrandId, CaseId, Priority, Status},
+    clock::Time,
+    mention::{ContactId, Label, MentionId},
+    sla::{BreachReason, CancelReason, Kind, Origin, PolicyRef, SlaClock, State},
+    staff::{AgentId, TeamId},
+};
+
+pub(super) const CASE_COLUMNS: &str = "c.id, c.brand_id, c.account_id, c.contact_id, c.conversation, c.mention_id, c.latest_mention_id, \
+     c.mentions, c.status, c.priority, c.team_id, c.assignee_id, c.label, c.confidence, c.unsure, c.labelled_by, c.rule, c.rules, \
+     c.opened_at, c.resolved_at, c.disposition, c.transfers, c.unanswered_since, c.signature, c.notes, p.key, p.version";
+
+pub(super) const CLOCK_COLUMNS: &str = "k.kind, k.cycle, p.key, p.version, k.state, k.origin_at, k.origin_source, k.target, k.elapsed, k.since, \
+     k.deadline_at, k.fired, k.next_fire_at, k.met_at, k.breached_at, k.detected_at, k.cancelled, k.breach_reason";
+
+/// A column that holds what no version of this program writes.
+pub(super) fn unknown(what: &'static str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(Error::Unknown { what }))
+}
+
+/// The member of an enum that a number stands for.
+fn member<T: Copy>(all: &[T], number: i64, what: &'static str) -> rusqlite::Result<T> {
+    usize::try_from(number).ok().and_then(|index| all.get(index)).copied().ok_or_else(|| unknown(what))
+}
+
+pub(super) fn case_of(row: &Row<'_>) -> rusqlite::Result<Case> {
+    let status: String = row.get(8)?;
+    let label: String = row.get(12)?;
+    let policy: String = row.get(25)?;
+    Ok(Case {
+        id: CaseId(row.get(0)?),
+        brand: BrandId(row.get(1)?),
+        account: AccountId(row.get(2)?),
+        contact: ContactId(row.get(3)?),
+        conversation: row.get(4)?,
+        mention: MentionId(row.get(5)?),
+        latest_mention: MentionId(row.get(6)?),
+        mentions: row.get(7)?,
+        status: Status::parse(&status).ok_or_else(|| unknown("status"))?,
+        priority: member(&Priority::ALL, row.get(9)?, "priority")?,
+        team: TeamId(row.get(10)?),
+        assignee: row.get::<_, Option<i64>>(11)?.map(AgentId),
+        label: Label::parse(&label).ok_or_else(|| unknown("label"))?,
+        confidence: row.get(13)?,
+        unsure: row.get(14)?,
+        labelled_by: row.get::<_, Option<i64>>(15)?.map(AgentId),
+        rule: row.get(16)?,
+        rules: row.get(17)?,
+        opened_at: Time(row.get(18)?),
+        resolved_at: row.get::<_, Option<i64>>(19)?.map(Time),
+        disposition: row.get(20)?,
+        transfers: row.get(21)?,
+        unanswered_since: row.get::<_, Option<i64>>(22)?.map(Time),
+        signature: row.get::<_, i64>(23)?.cast_unsigned(),
+        notes: row.get(24)?,
+        policy: PolicyRef { id: policy.into(), version: row.get(26)? },
+        clocks: Vec::new(),
+    })
+}
+
+pub(super) fn clock_of(row: &Row<'_>) -> rusqlite::Result<SlaClock> {
+    let policy: String = row.get(2)?;
+    let span = |index: usize| -> rusqlite::Result<Duration> {
+        Ok(Duration::from_millis(u64::try_from(row.get::<_, i64>(index)?).unwrap_or(0)))
+    };
+    let cancelled: Option<String> = row.get(16)?;
+    let breach_reason: Option<String> = row.get(17)?;
+    Ok(SlaClock {
+        kind: member(&Kind::ALL, row.get(0)?, "clock kind")?,
+        cycle: row.get(1)?,
+        policy: PolicyRef { id: policy.into(), version: row.get(3)? },
+        state: member(&State::ALL, row.get(4)?, "clock state")?,
+        origin_at: Time(row.get(5)?),
+        origin_source: if row.get::<_, i64>(6)? == 0 { Origin::Posted } else { Origin::Ingested },
+        target: span(7)?,
+        elapsed: span(8)?,
+        since: Time(row.get(9)?),
+        deadline_at: Time(row.get(10)?),
+        fired: row.get(11)?,
+        next_fire_at: row.get::<_, Option<i64>>(12)?.map_or(Time::NEVER, Time),
+        met_at: row.get::<_, Option<i64>>(13)?.map(Time),
+        breached_at: row.get::<_, Option<i64>>(14)?.map(Time),
+        detected_at: row.get::<_, Option<i64>>(15)?.map(Time),
+        cancelled: cancelled.map(|word| CancelReason::parse(&word).ok_or_else(|| unknown("cancel reason"))).transpose()?,
+        breach_reason: breach_reason
+            .map(|word| BreachReason::parse(&word).ok_or_else(|| unknown("breach reason")))
+            .transpose()?,
+    })
+}
+
+/// What a new case starts with; its number comes from the store.
+#[derive(Clone, Debug)]
+pub struct NewCase {
+    /// Whose customer it is.
+    pub brand: BrandId,
+    /// The account that was addressed.
+    pub account: AccountId,
+    /// The customer.
+    pub contact: ContactId,
+    /// Hash of the thread.
+    pub conversation: i64,
+    /// The mention that opens it.
+    pub mention: MentionId,
+    /// How much it presses.
+    pub priority: Priority,
+    /// Whose queue it goes to.
+    pub team: TeamId,
+    /// Its label.
+    pub label: Label,
+    /// The classifier's confidence.
+    pub confidence: f32,
+    /// A person must sort it.
+    pub unsure: bool,
+    /// The dispatch rule that decided.
+    pub rule: String,
+    /// Version of the rules.
+    pub rules: u32,
+    /// Which policy its clocks follow.
+    pub policy: PolicyRef,
+    /// Since when the customer waits.
+    pub unanswered_since: Time,
+    /// Signature of the text.
+    pub signature: u64,
+    /// Its clocks, already started.
+    pub clocks: Vec<SlaClock>,
+}
+
+impl Tx<'_> {
+    fn policy_row(&mut self, policy: &PolicyRef) -> Result<i64, Error> {
+        let key: Arc<str> = Arc::clone(&policy.id);
+        if let Some(id) = self.memory.policies.get(&(Arc::clone(&key), policy.version)) {
+            return Ok(*id);
+        }
+        self.connection.execute(
+            "INSERT INTO policy (key, version) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            params![&*policy.id, policy.version],
+        )?;
+        let id = self.connection.query_row(
+            "SELECT id FROM policy WHERE key = ?1 AND version = ?2",
+            params![&*policy.id, policy.version],
+            |row| row.get(0),
+        )?;
+        self.memory.policies.insert((key, policy.version), id);
+        Ok(id)
+    }
+
+    /// Opens a case with its clocks and returns its number.
+    ///
+    /// # Errors
+    /// When the store cannot be written, or an unfinished case of this brand, contact and conversation exists.
+    pub fn insert_case(&mut self, new: &NewCase) -> Result<CaseId, Error> {
+        let policy = self.policy_row(&new.policy)?;
+        let open = new.clocks.iter().filter(|clock| clock.state.open());
+        let due = open.clone().map(|clock| clock.deadline_at.0).min();
+        let overdue = open.clone().any(|clock| clock.state == State::Breached);
+        self.connection
+            .prepare_cached(
+                "INSERT INTO cases (brand_id, account_id, contact_id, conversation, mention_id, latest_mention_id, status, priority, team_id,
+                 label, confidence, unsure, rule, rules, policy_id, opened_at, changed_at, unanswered_since, due_at, overdue, signature)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, 'new', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?15, ?16, ?17, ?18)",
+            )?
+            .execute(params![
+                new.brand.0,
+                new.account.0,
+                new.contact.0,
+                new.conversation,
+                new.mention.0,
+                new.priority as i64,
+                new.team.0,
+                new.label.as_str(),
+                new.confidence,
+                new.unsure,
+                new.rule,
+                new.rules,
+                policy,
+                self.now.0,
+                new.unanswered_since.0,
+                due,
+                overdue,
+                new.signature.cast_signed(),
+            ])?;
+        let case = CaseId(self.connection.last_insert_rowid());
+        for clock in &new.clocks {
+            self.save_clock(case, clock)?;
+        }
+        Ok(case)
+    }
+
+    fn save_clock(&mut self, case: CaseId, clock: &SlaClock) -> Result<(), Error> {
+        let policy = self.policy_row(&clock.policy)?;
+        let next = (clock.next_fire_at != Time::NEVER).then_some(clock.next_fire_at.0);
+        self.connection
+            .prepare_cached(
+                "INSERT INTO clock (case_id, kind, cycle, policy_id, state, origin_at, origin_source, target, elapsed, since, deadline_at,
+                 fired, next_fire_at, met_at, breached_at, detected_at, cancelled, breach_reason)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+                 ON CONFLICT (case_id, kind, cycle) DO UPDATE SET policy_id = excluded.policy_id, state = excluded.state,
+                 origin_at = excluded.origin_at, origin_source = excluded.origin_source, target = excluded.target, elapsed = excluded.elapsed,
+                 since = excluded.since, deadline_at = excluded.deadline_at, fired = excluded.fired, next_fire_at = excluded.next_fire_at,
+                 met_at = excluded.met_at, breached_at = excluded.breached_at, detected_at = excluded.detected_at,
+                 cancelled = excluded.cancelled, breach_reason = excluded.breach_reason",
+            )?
+            .execute(params![
+                case.0,
+                clock.kind as i64,
+                clock.cycle,
+                policy,
+                clock.state as i64,
+                clock.origin_at.0,
+                i64::from(clock.origin_source == Origin::Ingested),
+                millis(clock.target),
+                millis(clock.elapsed),
+                clock.since.0,
+                clock.deadline_at.0,
+                clock.fired,
+                next,
+                clock.met_at.map(|at| at.0),
+                clock.breached_at.map(|at| at.0),
+                clock.detected_at.map(|at| at.0),
+                clock.cancelled.map(CancelReason::as_str),
+                clock.breach_reason.map(BreachReason::as_str),
+            ])?;
+        Ok(())
+    }
+
+    /// Loads a case with its clocks; none when there is no such number.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn load_case(&self, id: CaseId) -> Result<Option<Case>, Error> {
+        let sql = format!("SELECT {CASE_COLUMNS} FROM cases c JOIN policy p ON p.id = c.policy_id WHERE c.id = ?1");
+        let case = self.connection.prepare_cached(&sql)?.query_row([id.0], case_of).optional()?;
+        case.map(|case| self.with_clocks(case)).transpose()
+    }
+
+    fn with_clocks(&self, mut case: Case) -> Result<Case, Error> {
+        let sql = format!(
+            "SELECT {CLOCK_COLUMNS} FROM clock k JOIN policy p ON p.id = k.policy_id WHERE k.case_id = ?1 ORDER BY k.kind, k.cycle"
+        );
+        case.clocks = self.connection.prepare_cached(&sql)?.query_map([case.id.0], clock_of)?.collect::<Result<Vec<_>, _>>()?;
+        Ok(case)
+    }
+
+    /// The newest case of this brand, contact and conversation, finished or not.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn case_in_conversation(&self, brand: BrandId, contact: ContactId, conversation: i64) -> Result<Option<Case>, Error> {
+        let id: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT id FROM cases WHERE contact_id = ?1 AND conversation = ?2 AND brand_id = ?3 ORDER BY finished = 0 DESC, finished DESC LIMIT 1",
+            )?
+            .query_row(params![contact.0, conversation, brand.0], |row| row.get(0))
+            .optional()?;
+        id.map_or(Ok(None), |id| self.load_case(CaseId(id)))
+    }
+
+    /// Unfinished cases of a contact elsewhere, with the signatures of their first texts.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn other_cases(&self, brand: BrandId, contact: ContactId) -> Result<Vec<(CaseId, u64)>, Error> {
+        // A contact with more open cases than this is no person with one problem.
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, signature FROM cases WHERE contact_id = ?1 AND brand_id = ?2 AND finished = 0 LIMIT 8",
+        )?;
+        let rows = statement
+            .query_map(params![contact.0, brand.0], |row| Ok((CaseId(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned())))?
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
+    }
+
+    /// Unfinished cases of a brand that hold mentions of a conversation: what one answer of ours answers.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn cases_of_mention(&self, mention: MentionId) -> Result<Vec<CaseId>, Error> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id FROM cases WHERE mention_id = ?1 UNION SELECT case_id FROM case_mention WHERE mention_id = ?1 ORDER BY 1",
+        )?;
+        let rows = statement.query_map([mention.0], |row| row.get(0).map(CaseId))?.collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
+    }
+
+    /// Adds a mention to a case.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn join_mention(&mut self, case: CaseId, mention: MentionId) -> Result<(), Error> {
+        self.connection
+            .prepare_cached("INSERT INTO case_mention (case_id, mention_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+            .execute(params![case.0, mention.0])?;
+        Ok(())
+    }
+
+    /// Writes a case back with all its clocks.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn save_case(&mut self, case: &Case) -> Result<(), Error> {
+        let policy = self.policy_row(&case.policy)?;
+        let due = case.nearest_clock().map(|clock| clock.deadline_at.0);
+        let overdue = case.clocks.iter().any(|clock| clock.state == State::Breached);
+        self.connection
+            .prepare_cached(
+                "UPDATE cases SET account_id = ?2, latest_mention_id = ?3, mentions = ?4, finished = ?5, status = ?6, priority = ?7, team_id = ?8,
+                 assignee_id = ?9, label = ?10, confidence = ?11, unsure = ?12, labelled_by = ?13, policy_id = ?14, changed_at = ?15,
+                 resolved_at = ?16, disposition = ?17, transfers = ?18, unanswered_since = ?19, due_at = ?20, overdue = ?21, notes = ?22
+                 WHERE id = ?1",
+            )?
+            .execute(params![
+                case.id.0,
+                case.account.0,
+                case.latest_mention.0,
+                case.mentions,
+                if case.status.unfinished() { 0 } else { case.id.0 },
+                case.status.as_str(),
+                case.priority as i64,
+                case.team.0,
+                case.assignee.map(|agent| agent.0),
+                case.label.as_str(),
+                case.confidence,
+                case.unsure,
+                case.labelled_by.map(|agent| agent.0),
+                policy,
+                self.now.0,
+                case.resolved_at.map(|at| at.0),
+                case.disposition,
+                case.transfers,
+                case.unanswered_since.map(|at| at.0),
+                due,
+                overdue,
+                case.notes,
+            ])?;
+        for clock in &case.clocks {
+            self.save_clock(case.id, clock)?;
+        }
+        Ok(())
+    }
+
+    /// Cases with a clock that fires by `now`, soonest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn cases_to_fire(&self, now: Time, limit: u32) -> Result<Vec<CaseId>, Error> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT DISTINCT case_id FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2")?;
+        let rows = statement.query_map(params![now.0, limit], |row| row.get(0).map(CaseId))?.collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
+    }
+
+    /// Writes a note, or the reason of a hand-over.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn insert_note(&mut self, case: CaseId, agent: AgentId, kind: &str, text: &str) -> Result<i64, Error> {
+        self.connection
+            .prepare_cached("INSERT INTO note (case_id, agent_id, at, kind, text) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![case.0, agent.0, self.now.0, kind, text])?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    /// Opens or closes the pause of a clock, for the record.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn record_pause(&mut self, case: CaseId, clock: &SlaClock, reason: Option<&str>) -> Result<(), Error> {
+        match reason {
+            Some(reason) => self
+                .connection
+                .prepare_cached(
+                    "INSERT INTO pause (case_id, kind, cycle, started_at, reason) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![case.0, clock.kind as i64, clock.cycle, self.now.0, reason])?,
+            None => self
+                .connection
+                .prepare_cached("UPDATE pause SET ended_at = ?4 WHERE case_id = ?1 AND kind = ?2 AND cycle = ?3 AND ended_at IS NULL")?
+                .execute(params![case.0, clock.kind as i64, clock.cycle, self.now.0])?,
+        };
+        Ok(())
+    }
+
+    /// Shorthand for an event of this moment about a case.
+    pub fn case_event(
+        &mut self,
+        case: CaseId,
+        mention: Option<MentionId>,
+        actor: crate::case::Actor,
+        kind: crate::case::EventKind,
+        payload: Option<String>,
+    ) {
+        let at = self.now;
+        self.event(NewEvent { case: Some(case), mention, at, actor, kind, payload });
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}

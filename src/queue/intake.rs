@@ -1,0 +1,432 @@
+//! How mentions enter the store: positions of the bus, contacts, mentions, dead letters.
+
+use rusqlite::{OptionalExtension, params};
+use sha2::{Digest, Sha256};
+
+use super::{Error, Tx};
+use crate::{
+    case::{AccountId, BrandId},
+    clock::Time,
+    mention::{Author, ContactId, Engagement, Envelope, Label, MentionId, Side, Verdict},
+};
+
+/// A mention that is already stored, as far as the next one needs to know it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Row id.
+    pub id: MentionId,
+    /// Which version of its text is stored.
+    pub version: i64,
+    /// Who speaks.
+    pub side: Side,
+    /// Its author.
+    pub contact: ContactId,
+    /// Hash of the thread.
+    pub conversation: i64,
+    /// What the classifier said.
+    pub label: Label,
+    /// When it was posted; first seen where the source does not say.
+    pub posted_at: Time,
+    /// Its text is gone already.
+    pub deleted: bool,
+}
+
+/// What is written for one new or changed mention, besides its envelope.
+#[derive(Clone, Copy, Debug)]
+pub struct Texts<'a> {
+    /// Normalised and masked: for index, page and log.
+    pub masked: &'a str,
+    /// As the customer wrote it, where masking changed it.
+    pub original: Option<&'a str>,
+    /// Look-alike signature of the masked text.
+    pub signature: u64,
+}
+
+/// A stable 64-bit name for a key of a source: threads, tombstones.
+pub fn key_hash(source: &str, key: &str) -> i64 {
+    let mut hasher = Sha256::new();
+    hasher.update(source.as_bytes());
+    hasher.update([0]);
+    hasher.update(key.as_bytes());
+    let digest = hasher.finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(first)
+}
+
+impl Tx<'_> {
+    /// Moves a consumer from `from` to `next`; false when it is somewhere else, so that a redelivered
+    /// batch or a worker that lost its partition changes nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn advance(&mut self, consumer: &str, part: i64, from: i64, next: i64) -> Result<bool, Error> {
+        if from == 0 {
+            self.connection
+                .prepare_cached("INSERT INTO position (consumer, part, next) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING")?
+                .execute(params![consumer, part])?;
+        }
+        let moved = self
+            .connection
+            .prepare_cached("UPDATE position SET next = ?4 WHERE consumer = ?1 AND part = ?2 AND next = ?3")?
+            .execute(params![consumer, part, from, next])?;
+        Ok(moved == 1)
+    }
+
+    /// Keeps what could not be handled, with its reason.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn bury(&mut self, position: i64, reason: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO dead_letter (position, at, reason, bytes) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (position) DO NOTHING",
+            )?
+            .execute(params![position, self.now.0, reason, bytes])?;
+        Ok(())
+    }
+
+    fn source(&mut self, key: &str) -> Result<i64, Error> {
+        if let Some(id) = self.memory.sources.get(key) {
+            return Ok(*id);
+        }
+        self.connection.execute("INSERT INTO source (key) VALUES (?1) ON CONFLICT DO NOTHING", [key])?;
+        let id = self.connection.query_row("SELECT id FROM source WHERE key = ?1", [key], |row| row.get(0))?;
+        self.memory.sources.insert(key.to_owned(), id);
+        Ok(id)
+    }
+
+    /// The stored mention that a source calls `id`, be it the global id or the local reference.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find_mention(&mut self, source: &str, id: &str) -> Result<Option<Stored>, Error> {
+        let source = self.source(source)?;
+        if let Some(found) = self.stored("source_id = ?1 AND native_id = ?2", source, id)? {
+            return Ok(Some(found));
+        }
+        self.stored("source_id = ?1 AND local_ref = ?2", source, id)
+    }
+
+    /// Like [`Tx::find_mention`], by the global id alone: the quick question that every new mention asks.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn find_native(&mut self, source: &str, native_id: &str) -> Result<Option<Stored>, Error> {
+        let source = self.source(source)?;
+        self.stored("source_id = ?1 AND native_id = ?2", source, native_id)
+    }
+
+    fn stored(&self, condition: &str, source: i64, id: &str) -> Result<Option<Stored>, Error> {
+        // Two constant texts, so the statement cache serves both.
+        let sql = match condition {
+            "source_id = ?1 AND native_id = ?2" => {
+                "SELECT id, version, side, contact_id, conversation, label, posted_at, deleted_at FROM mention WHERE source_id = ?1 AND native_id = ?2"
+            }
+            _ => {
+                "SELECT id, version, side, contact_id, conversation, label, posted_at, deleted_at FROM mention WHERE source_id = ?1 AND local_ref = ?2"
+            }
+        };
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![source, id], |row| {
+                let side: String = row.get(2)?;
+                let label: String = row.get(5)?;
+                Ok(Stored {
+                    id: MentionId(row.get(0)?),
+                    version: row.get(1)?,
+                    side: match side.as_str() {
+                        "ours" => Side::Ours,
+                        "other" => Side::Other,
+                        _ => Side::Customer,
+                    },
+                    contact: ContactId(row.get(3)?),
+                    conversation: row.get(4)?,
+                    label: Label::parse(&label).unwrap_or(Label::Other),
+                    posted_at: Time(row.get(6)?),
+                    deleted: row.get::<_, Option<i64>>(7)?.is_some(),
+                })
+            })
+            .optional()?)
+    }
+
+    /// Was this mention deleted before it ever came?
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn tombstoned(&self, source: &str, native_id: &str) -> Result<bool, Error> {
+        if !self.memory.tombstones {
+            return Ok(false);
+        }
+        Ok(self
+            .connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM tombstone WHERE hash = ?1)")?
+            .query_row([key_hash(source, native_id)], |row| row.get(0))?)
+    }
+
+    /// Remembers a delete that matched nothing; it wins over every later create.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn set_tombstone(&mut self, source: &str, native_id: &str) -> Result<(), Error> {
+        self.memory.tombstones = true;
+        self.connection
+            .prepare_cached("INSERT INTO tombstone (hash, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+            .execute(params![key_hash(source, native_id), self.now.0])?;
+        Ok(())
+    }
+
+    /// The contact who wrote, new or known; a changed handle goes into the history.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn contact(&mut self, source: &str, author: &Author) -> Result<ContactId, Error> {
+        let source = self.source(source)?;
+        let known: Option<(i64, String, Option<String>, Option<i64>)> = self
+            .connection
+            .prepare_cached("SELECT id, handle, name, reach FROM contact WHERE source_id = ?1 AND native_id = ?2")?
+            .query_row(params![source, author.native_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .optional()?;
+        let reach = author.reach.map(|reach| i64::try_from(reach).unwrap_or(i64::MAX));
+        let Some((id, handle, name, known_reach)) = known else {
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO contact (source_id, native_id, handle, name, reach, first_seen_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![source, author.native_id, author.handle, author.name, reach, self.now.0])?;
+            return Ok(ContactId(self.connection.last_insert_rowid()));
+        };
+        if handle != author.handle {
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO contact_handle (contact_id, handle, until) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![id, handle, self.now.0])?;
+        }
+        if handle != author.handle || name != author.name || known_reach != reach.or(known_reach) {
+            self.connection
+                .prepare_cached("UPDATE contact SET handle = ?2, name = ?3, reach = coalesce(?4, reach) WHERE id = ?1")?
+                .execute(params![id, author.handle, author.name, reach])?;
+        }
+        Ok(ContactId(id))
+    }
+
+    /// Writes a mention that is not stored yet.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn insert_mention(
+        &mut self,
+        envelope: &Envelope,
+        contact: ContactId,
+        conversation: i64,
+        verdict: &Verdict,
+        texts: Texts<'_>,
+        rules: u32,
+    ) -> Result<MentionId, Error> {
+        let source = self.source(&envelope.source)?;
+        let engagement = envelope.engagement.unwrap_or_default();
+        let posted_at = envelope.posted_at.unwrap_or(envelope.first_seen_at);
+        let reach = envelope.author.as_ref().and_then(|author| author.reach);
+        self.connection
+            .prepare_cached(
+                "INSERT INTO mention (source_id, native_id, local_ref, version, side, contact_id, conversation, parent, lang, label,
+                 confidence, unsure, posted_at, time_quality, first_seen_at, edited_at, reach, replies, shares, likes, visibility, url,
+                 media, signature, text)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
+            )?
+            .execute(params![
+                source,
+                envelope.native_id,
+                envelope.local_ref,
+                envelope.version(),
+                envelope.side.as_str(),
+                contact.0,
+                conversation,
+                envelope.parent,
+                verdict.lang.as_str(),
+                verdict.label.as_str(),
+                verdict.confidence,
+                verdict.unsure,
+                posted_at.0,
+                envelope.time_quality.as_str(),
+                envelope.first_seen_at.0,
+                envelope.edited_at.map(|at| at.0),
+                reach.map(|reach| i64::try_from(reach).unwrap_or(i64::MAX)),
+                count(engagement.replies),
+                count(engagement.shares),
+                count(engagement.likes),
+                envelope.visibility,
+                envelope.url,
+                media(envelope),
+                texts.signature.cast_signed(),
+                texts.masked,
+            ])?;
+        let id = MentionId(self.connection.last_insert_rowid());
+        if let Some(original) = texts.original {
+            self.connection
+                .prepare_cached("INSERT INTO mention_original (mention_id, text) VALUES (?1, ?2)")?
+                .execute(params![id.0, original])?;
+        }
+        self.judge(id, verdict, rules)?;
+        Ok(id)
+    }
+
+    fn judge(&mut self, id: MentionId, verdict: &Verdict, rules: u32) -> Result<(), Error> {
+        if verdict.reasons.is_empty() {
+            self.connection.prepare_cached("DELETE FROM judgement WHERE mention_id = ?1")?.execute([id.0])?;
+            return Ok(());
+        }
+        let reasons = serde_json::to_string(&verdict.reasons).unwrap_or_default();
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO judgement (mention_id, rules, reasons) VALUES (?1, ?2, ?3)")?
+            .execute(params![id.0, rules, reasons])?;
+        Ok(())
+    }
+
+    /// Replaces the text and the facts of a stored mention by a newer version.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn update_mention(
+        &mut self,
+        id: MentionId,
+        envelope: &Envelope,
+        verdict: &Verdict,
+        texts: Texts<'_>,
+        rules: u32,
+    ) -> Result<(), Error> {
+        self.connection
+            .prepare_cached(
+                "UPDATE mention SET version = ?2, lang = ?3, label = ?4, confidence = ?5, unsure = ?6, edited_at = ?7, url = coalesce(?8, url),
+                 signature = ?9, text = ?10, local_ref = coalesce(?11, local_ref), media = ?12 WHERE id = ?1",
+            )?
+            .execute(params![
+                id.0,
+                envelope.version(),
+                verdict.lang.as_str(),
+                verdict.label.as_str(),
+                verdict.confidence,
+                verdict.unsure,
+                envelope.edited_at.map(|at| at.0),
+                envelope.url,
+                texts.signature.cast_signed(),
+                texts.masked,
+                envelope.local_ref,
+                media(envelope),
+            ])?;
+        self.connection.prepare_cached("DELETE FROM mention_original WHERE mention_id = ?1")?.execute([id.0])?;
+        if let Some(original) = texts.original {
+            self.connection
+                .prepare_cached("INSERT INTO mention_original (mention_id, text) VALUES (?1, ?2)")?
+                .execute(params![id.0, original])?;
+        }
+        self.judge(id, verdict, rules)
+    }
+
+    /// Notes what the platform counted by now.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn update_metrics(&mut self, id: MentionId, engagement: Engagement, reach: Option<u64>) -> Result<(), Error> {
+        self.connection
+            .prepare_cached(
+                "UPDATE mention SET replies = ?2, shares = ?3, likes = ?4, reach = coalesce(?5, reach) WHERE id = ?1",
+            )?
+            .execute(params![
+                id.0,
+                count(engagement.replies),
+                count(engagement.shares),
+                count(engagement.likes),
+                reach.map(|reach| i64::try_from(reach).unwrap_or(i64::MAX)),
+            ])?;
+        Ok(())
+    }
+
+    /// Takes the text of a mention out of the store for good and asks for the same in the bus.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn erase_mention(&mut self, id: MentionId) -> Result<(), Error> {
+        // Overwrites the freed bytes, from the first erasure of this run on; it costs every later delete something.
+        self.connection.pragma_update(None, "secure_delete", true)?;
+        self.erased = true;
+        self.connection.execute(
+            "UPDATE mention SET text = '', media = NULL, url = NULL, signature = 0, deleted_at = ?2 WHERE id = ?1",
+            params![id.0, self.now.0],
+        )?;
+        self.connection.execute("DELETE FROM mention_original WHERE mention_id = ?1", [id.0])?;
+        self.connection.execute("DELETE FROM judgement WHERE mention_id = ?1", [id.0])?;
+        self.connection.execute(
+            "INSERT INTO erasure (native_id, at) SELECT native_id, ?2 FROM mention WHERE id = ?1",
+            params![id.0, self.now.0],
+        )?;
+        Ok(())
+    }
+
+    /// Remembers who or what caught a mention; false when that was known.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn add_match(
+        &mut self,
+        mention: MentionId,
+        brand: BrandId,
+        account: AccountId,
+        addressed: bool,
+        query: Option<&str>,
+    ) -> Result<bool, Error> {
+        let added = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO mention_match (mention_id, brand_id, account_id, addressed, query) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![mention.0, brand.0, account.0, addressed, query.unwrap_or("")])?;
+        Ok(added == 1)
+    }
+
+    /// Has any brand's account or query caught this mention before?
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn matched_brand(&self, mention: MentionId, brand: BrandId) -> Result<bool, Error> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM mention_match WHERE mention_id = ?1 AND brand_id = ?2)")?
+            .query_row(params![mention.0, brand.0], |row| row.get(0))?)
+    }
+
+    /// Ids of posts whose text must still leave the bus.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn pending_erasures(&self) -> Result<Vec<(i64, String)>, Error> {
+        let mut statement = self.connection.prepare_cached("SELECT id, native_id FROM erasure ORDER BY id LIMIT 100")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
+    }
+
+    /// The bus has erased these; also from dead letters, which hold bytes of the bus.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn erasures_done(&mut self, done: &[(i64, String)]) -> Result<(), Error> {
+        for (id, native_id) in done {
+            self.connection.execute("DELETE FROM erasure WHERE id = ?1", [id])?;
+            self.connection
+                .execute("UPDATE dead_letter SET bytes = X'' WHERE instr(bytes, CAST(?1 AS BLOB)) > 0", [native_id])?;
+        }
+        self.erased = true;
+        Ok(())
+    }
+}
+
+fn count(number: u64) -> Option<i64> {
+    if number == 0 { None } else { Some(i64::try_from(number).unwrap_or(i64::MAX)) }
+}
+
+fn media(envelope: &Envelope) -> Option<String> {
+    if envelope.media.is_empty() { None } else { serde_json::to_string(&envelope.media).ok() }
+}

@@ -1,0 +1,615 @@
+//! What the pages and the API read: queues in order, one case whole, counts.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{
+    Case, Error, Event, Reader, Reply,
+    cases::{CASE_COLUMNS, CLOCK_COLUMNS, case_of, clock_of},
+};
+use crate::{
+    case::{AccountId, CaseId},
+    clock::Time,
+    mention::{ContactId, Label, Lang, MentionId, Reason, Side, TimeQuality},
+    sla::SlaClock,
+    staff::{AgentId, TeamId},
+};
+
+/// Which cases of a queue to show. Empty means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueFilter {
+    /// Only these teams; what the viewer may see.
+    pub teams: Vec<TeamId>,
+    /// Only this label.
+    pub label: Option<Label>,
+    /// Only unsorted ones.
+    pub unsure: bool,
+    /// Only this language.
+    pub lang: Option<Lang>,
+    /// Only this platform: what stands before the colon of the source.
+    pub platform: Option<String>,
+    /// Only this account.
+    pub account: Option<AccountId>,
+    /// Only the cases of one person, or only unclaimed ones.
+    pub owner: Owner,
+}
+
+/// Whose cases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owner {
+    /// Anybody's.
+    #[default]
+    Any,
+    /// Nobody's yet.
+    Nobody,
+    /// One person's.
+    Agent(AgentId),
+}
+
+/// A mention as a page shows it. Text is masked.
+#[derive(Clone, Debug)]
+pub struct MentionView {
+    /// Which.
+    pub id: MentionId,
+    /// Who speaks.
+    pub side: Side,
+    /// The author.
+    pub contact: ContactId,
+    /// The author's handle.
+    pub handle: String,
+    /// The author's displayed name.
+    pub name: Option<String>,
+    /// The author's reach.
+    pub reach: Option<u64>,
+    /// Masked text; empty once deleted.
+    pub text: String,
+    /// Its language.
+    pub lang: Lang,
+    /// Platform and instance.
+    pub source: String,
+    /// Where a person can read it.
+    pub url: Option<String>,
+    /// When it was posted; first seen where the source does not say.
+    pub posted_at: Time,
+    /// How far to trust `posted_at`.
+    pub time_quality: TimeQuality,
+    /// When we first saw it.
+    pub first_seen_at: Time,
+    /// When it was edited.
+    pub edited_at: Option<Time>,
+    /// When it was deleted; its text is gone.
+    pub deleted_at: Option<Time>,
+    /// What the classifier said.
+    pub label: Label,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// Links to pictures and films.
+    pub media: Vec<String>,
+    /// It addresses our account, rather than being caught by a word.
+    pub addressed: bool,
+}
+
+/// A line of a queue.
+#[derive(Clone, Debug)]
+pub struct QueueRow {
+    /// The case; of its clocks only the open ones.
+    pub case: Case,
+    /// The customer's newest mention.
+    pub mention: MentionView,
+    /// Who has claimed it.
+    pub assignee: Option<String>,
+    /// Whoever looks has a draft here.
+    pub draft: bool,
+    /// A reply of it failed or is unknown.
+    pub trouble: bool,
+}
+
+/// The figures above a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Unfinished cases.
+    pub open: u64,
+    /// Of these, overdue.
+    pub overdue: u64,
+    /// Of these, unclaimed.
+    pub unclaimed: u64,
+    /// The nearest deadline that has not passed.
+    pub next_due: Option<Time>,
+}
+
+/// A note or a reason, as the thread shows it.
+#[derive(Clone, Debug)]
+pub struct NoteView {
+    /// Row id.
+    pub id: i64,
+    /// Its writer's initials.
+    pub initials: String,
+    /// When.
+    pub at: Time,
+    /// `note`, `handover` or `give_back`.
+    pub kind: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// An earlier case of the same contact.
+#[derive(Clone, Debug)]
+pub struct EarlierCase {
+    /// Its number.
+    pub id: CaseId,
+    /// Its label.
+    pub label: Label,
+    /// When it was opened.
+    pub opened_at: Time,
+    /// Where it stands, in the store's word.
+    pub status: String,
+    /// How it ended.
+    pub disposition: Option<String>,
+    /// The beginning of its text.
+    pub text: String,
+}
+
+/// One case with everything that its page shows.
+#[derive(Clone, Debug)]
+pub struct CaseView {
+    /// The case with all its clocks.
+    pub case: Case,
+    /// Who has claimed it.
+    pub assignee: Option<String>,
+    /// The thread: the customer's mentions, ours, others', by time.
+    pub thread: Vec<MentionView>,
+    /// Our replies, in any state.
+    pub replies: Vec<(Reply, String)>,
+    /// Notes and reasons.
+    pub notes: Vec<NoteView>,
+    /// Other cases of the contact, newest first.
+    pub earlier: Vec<EarlierCase>,
+    /// Its life, with the initials of whoever acted.
+    pub events: Vec<(Event, Option<String>)>,
+    /// The viewer's unsent reply and note.
+    pub drafts: Vec<(String, String, i64)>,
+}
+
+/// A figure of the whole desk, for the summary of a demo and for the metrics.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Mentions stored.
+    pub mentions: u64,
+    /// Cases by label.
+    pub by_label: Vec<(String, u64)>,
+    /// Cases by status.
+    pub by_status: Vec<(String, u64)>,
+    /// Clocks ever started.
+    pub clocks: u64,
+    /// Reply clocks that were met in time.
+    pub met: u64,
+    /// Clocks that were ever breached.
+    pub breached: u64,
+    /// Events.
+    pub events: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// Contacts.
+    pub contacts: u64,
+    /// Replies that the platforms have.
+    pub replies_sent: u64,
+}
+
+const MENTION_COLUMNS: &str = "m.id, m.side, m.contact_id, co.handle, co.name, m.reach, m.text, m.lang, s.key, m.url, m.posted_at, m.time_quality, \
+     m.first_seen_at, m.edited_at, m.deleted_at, m.label, j.reasons, m.media, \
+     coalesce((SELECT max(addressed) FROM mention_match mm WHERE mm.mention_id = m.id), 0)";
+
+const MENTION_JOINS: &str =
+    "JOIN contact co ON co.id = m.contact_id JOIN source s ON s.id = m.source_id LEFT JOIN judgement j ON j.mention_id = m.id";
+
+fn mention_of(row: &Row<'_>, at: usize) -> rusqlite::Result<MentionView> {
+    let side: String = row.get(at + 1)?;
+    let lang: String = row.get(at + 7)?;
+    let quality: String = row.get(at + 11)?;
+    let label: String = row.get(at + 15)?;
+    let reasons: Option<String> = row.get(at + 16)?;
+    let media: Option<String> = row.get(at + 17)?;
+    Ok(MentionView {
+        id: MentionId(row.get(at)?),
+        side: match side.as_str() {
+            "ours" => Side::Ours,
+            "other" => Side::Other,
+            _ => Side::Customer,
+        },
+        contact: ContactId(row.get(at + 2)?),
+        handle: row.get(at + 3)?,
+        name: row.get(at + 4)?,
+        reach: row.get::<_, Option<i64>>(at + 5)?.and_then(|reach| u64::try_from(reach).ok()),
+        text: row.get(at + 6)?,
+        lang: Lang::parse(&lang).unwrap_or_default(),
+        source: row.get(at + 8)?,
+        url: row.get(at + 9)?,
+        posted_at: Time(row.get(at + 10)?),
+        time_quality: match quality.as_str() {
+            "exact" => TimeQuality::Exact,
+            "day" => TimeQuality::Day,
+            _ => TimeQuality::Unknown,
+        },
+        first_seen_at: Time(row.get(at + 12)?),
+        edited_at: row.get::<_, Option<i64>>(at + 13)?.map(Time),
+        deleted_at: row.get::<_, Option<i64>>(at + 14)?.map(Time),
+        label: Label::parse(&label).unwrap_or(Label::Other),
+        reasons: reasons.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
+        media: media.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
+        addressed: row.get::<_, i64>(at + 18)? != 0,
+    })
+}
+
+/// The WHERE clause of a filter and its parameters: one JSON list of teams, then fixed places.
+const FILTER: &str = "c.finished = 0 AND c.team_id IN (SELECT value FROM json_each(?1))
+     AND (?2 IS NULL OR c.label = ?2) AND (?3 = 0 OR c.unsure = 1)
+     AND (?4 IS NULL OR c.account_id = ?4) AND (?5 = -1 OR (?5 = 0 AND c.assignee_id IS NULL) OR c.assignee_id = ?5)
+     AND (?6 IS NULL OR EXISTS (SELECT 1 FROM mention m WHERE m.id = c.latest_mention_id AND m.lang = ?6))
+     AND (?7 IS NULL OR EXISTS (SELECT 1 FROM mention m JOIN source s ON s.id = m.source_id WHERE m.id = c.latest_mention_id
+          AND (s.key = ?7 OR s.key LIKE ?7 || ':%')))";
+
+impl QueueFilter {
+    fn owner_number(&self) -> i64 {
+        match self.owner {
+            Owner::Any => -1,
+            Owner::Nobody => 0,
+            Owner::Agent(agent) => agent.0,
+        }
+    }
+
+    fn teams_json(&self) -> String {
+        serde_json::to_string(&self.teams).unwrap_or_default()
+    }
+}
+
+impl Reader<'_> {
+    /// The cases of a queue in its order (crisis first, then by time left, then overdue oldest first),
+    /// at most `limit` of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn queue(&self, filter: &QueueFilter, viewer: AgentId, now: Time, limit: u32) -> Result<Vec<QueueRow>, Error> {
+        let sql = format!(
+            "SELECT c.id FROM cases c WHERE {FILTER}
+             ORDER BY c.priority = 3 DESC, (c.overdue = 1 OR c.due_at <= ?8) ASC, c.due_at IS NULL, c.due_at, c.id LIMIT ?9"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let ids = statement
+            .query_map(
+                params![
+                    filter.teams_json(),
+                    filter.label.map(Label::as_str),
+                    filter.unsure,
+                    filter.account.map(|account| account.0),
+                    filter.owner_number(),
+                    filter.lang.map(Lang::as_str),
+                    filter.platform,
+                    now.0,
+                    limit,
+                ],
+                |row| row.get(0).map(CaseId),
+            )?
+            .collect::<Result<Vec<_>, _>>()?;
+        ids.into_iter().filter_map(|id| self.queue_row(id, viewer).transpose()).collect()
+    }
+
+    /// One line of a queue, whatever the case's state.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn queue_row(&self, id: CaseId, viewer: AgentId) -> Result<Option<QueueRow>, Error> {
+        let sql = format!(
+            "SELECT {CASE_COLUMNS}, a.initials, EXISTS (SELECT 1 FROM draft d WHERE d.case_id = c.id AND d.agent_id = ?2 AND d.text <> ''),
+             EXISTS (SELECT 1 FROM reply r WHERE r.case_id = c.id AND r.state IN ('failed', 'unknown')), {MENTION_COLUMNS}
+             FROM cases c JOIN policy p ON p.id = c.policy_id LEFT JOIN agent a ON a.id = c.assignee_id
+             JOIN mention m ON m.id = c.latest_mention_id {MENTION_JOINS} WHERE c.id = ?1"
+        );
+        let row = self
+            .connection
+            .prepare_cached(&sql)?
+            .query_row(params![id.0, viewer.0], |row| {
+                Ok(QueueRow {
+                    case: case_of(row)?,
+                    assignee: row.get(27)?,
+                    draft: row.get(28)?,
+                    trouble: row.get(29)?,
+                    mention: mention_of(row, 30)?,
+                })
+            })
+            .optional()?;
+        let Some(mut row) = row else { return Ok(None) };
+        row.case.clocks = self.clocks(id)?;
+        Ok(Some(row))
+    }
+
+    fn clocks(&self, case: CaseId) -> Result<Vec<SlaClock>, Error> {
+        let sql = format!(
+            "SELECT {CLOCK_COLUMNS} FROM clock k JOIN policy p ON p.id = k.policy_id WHERE k.case_id = ?1 ORDER BY k.kind, k.cycle"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        Ok(statement.query_map([case.0], clock_of)?.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// The figures above a queue.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn queue_counts(&self, filter: &QueueFilter, now: Time) -> Result<QueueCounts, Error> {
+        let sql = format!(
+            "SELECT count(*), coalesce(sum(c.overdue = 1 OR c.due_at <= ?8), 0), coalesce(sum(c.assignee_id IS NULL), 0),
+             min(CASE WHEN c.overdue = 0 AND c.due_at > ?8 THEN c.due_at END) FROM cases c WHERE {FILTER}"
+        );
+        Ok(self.connection.prepare_cached(&sql)?.query_row(
+            params![
+                filter.teams_json(),
+                filter.label.map(Label::as_str),
+                filter.unsure,
+                filter.account.map(|account| account.0),
+                filter.owner_number(),
+                filter.lang.map(Lang::as_str),
+                filter.platform,
+                now.0,
+            ],
+            |row| {
+                let whole = |index: usize| row.get::<_, i64>(index).map(|number| u64::try_from(number).unwrap_or(0));
+                Ok(QueueCounts {
+                    open: whole(0)?,
+                    overdue: whole(1)?,
+                    unclaimed: whole(2)?,
+                    next_due: row.get::<_, Option<i64>>(3)?.map(Time),
+                })
+            },
+        )?)
+    }
+
+    /// Open cases by team, for the navigation; a team without any is left out.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open_by_team(&self) -> Result<Vec<(TeamId, u64)>, Error> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT team_id, count(*) FROM cases WHERE finished = 0 GROUP BY team_id")?;
+        let rows = statement
+            .query_map([], |row| Ok((TeamId(row.get(0)?), u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0))))?
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
+    }
+
+    /// The case alone, for authorisation and for small answers.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn case(&self, id: CaseId) -> Result<Option<Case>, Error> {
+        let sql = format!("SELECT {CASE_COLUMNS} FROM cases c JOIN policy p ON p.id = c.policy_id WHERE c.id = ?1");
+        let Some(mut case) = self.connection.prepare_cached(&sql)?.query_row([id.0], case_of).optional()? else {
+            return Ok(None);
+        };
+        case.clocks = self.clocks(id)?;
+        Ok(Some(case))
+    }
+
+    /// Everything that a case's page shows.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn case_view(&self, id: CaseId, viewer: AgentId) -> Result<Option<CaseView>, Error> {
+        let Some(case) = self.case(id)? else { return Ok(None) };
+        let assignee = case.assignee.map_or(Ok(None), |agent| self.initials(agent))?;
+        let mut replies = Vec::new();
+        for reply in self.replies(id)? {
+            let initials = self.initials(reply.agent)?.unwrap_or_default();
+            replies.push((reply, initials));
+        }
+        let mut events = Vec::new();
+        for event in self.case_events(id)? {
+            let initials = match event.actor {
+                crate::case::Actor::Agent(agent) => self.initials(agent)?,
+                _ => None,
+            };
+            events.push((event, initials));
+        }
+        Ok(Some(CaseView {
+            assignee,
+            thread: self.thread(&case)?,
+            replies,
+            notes: self.notes(id)?,
+            earlier: self.earlier_cases(&case)?,
+            events,
+            drafts: self.drafts(id, viewer)?,
+            case,
+        }))
+    }
+
+    fn initials(&self, agent: AgentId) -> Result<Option<String>, Error> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT initials FROM agent WHERE id = ?1")?
+            .query_row([agent.0], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Mentions of the case's conversation, and those that joined it from elsewhere, by time.
+    fn thread(&self, case: &Case) -> Result<Vec<MentionView>, Error> {
+        let sql = format!(
+            "SELECT {MENTION_COLUMNS} FROM mention m {MENTION_JOINS} WHERE m.id IN (
+                 SELECT id FROM mention WHERE conversation = ?1 UNION SELECT mention_id FROM case_mention WHERE case_id = ?2 UNION SELECT ?3)
+             ORDER BY m.posted_at, m.id LIMIT 500"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement
+            .query_map(params![case.conversation, case.id.0, case.mention.0], |row| mention_of(row, 0))?
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
+    }
+
+    fn notes(&self, case: CaseId) -> Result<Vec<NoteView>, Error> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT n.id, a.initials, n.at, n.kind, n.text FROM note n JOIN agent a ON a.id = n.agent_id WHERE n.case_id = ?1 ORDER BY n.id",
+        )?;
+        let rows = statement
+            .query_map([case.0], |row| {
+                Ok(NoteView {
+                    id: row.get(0)?,
+                    initials: row.get(1)?,
+                    at: Time(row.get(2)?),
+                    kind: row.get(3)?,
+                    text: row.get(4)?,
+                })
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
+    }
+
+    fn earlier_cases(&self, case: &Case) -> Result<Vec<EarlierCase>, Error> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT c.id, c.label, c.opened_at, c.status, c.disposition, substr(m.text, 1, 120) FROM cases c JOIN mention m ON m.id = c.mention_id
+             WHERE c.contact_id = ?1 AND c.brand_id = ?2 AND c.id <> ?3 ORDER BY c.id DESC LIMIT 10",
+        )?;
+        let rows = statement
+            .query_map(params![case.contact.0, case.brand.0, case.id.0], |row| {
+                let label: String = row.get(1)?;
+                Ok(EarlierCase {
+                    id: CaseId(row.get(0)?),
+                    label: Label::parse(&label).unwrap_or(Label::Other),
+                    opened_at: Time(row.get(2)?),
+                    status: row.get(3)?,
+                    disposition: row.get(4)?,
+                    text: row.get(5)?,
+                })
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
+    }
+
+    fn drafts(&self, case: CaseId, viewer: AgentId) -> Result<Vec<(String, String, i64)>, Error> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT kind, text, version FROM draft WHERE agent_id = ?1 AND case_id = ?2")?;
+        let rows = statement
+            .query_map(params![viewer.0, case.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
+    }
+
+    /// Mentions for search results, in the order of `ids`; deleted and unknown ones are left out.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn mentions(&self, ids: &[MentionId]) -> Result<Vec<MentionView>, Error> {
+        let sql = format!("SELECT {MENTION_COLUMNS} FROM mention m {MENTION_JOINS} WHERE m.id = ?1 AND m.deleted_at IS NULL");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            if let Some(mention) = statement.query_row([id.0], |row| mention_of(row, 0)).optional()? {
+                found.push(mention);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The label of each parent that is known, for the thread's sake.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn labels(&self, posts: &[(String, String)]) -> Result<Vec<Option<Label>>, Error> {
+        let mut by_native = self.connection.prepare_cached(
+            "SELECT m.label FROM source s JOIN mention m ON m.source_id = s.id AND m.native_id = ?2 WHERE s.key = ?1 AND m.side = 'customer'",
+        )?;
+        let mut by_local = self.connection.prepare_cached(
+            "SELECT m.label FROM source s JOIN mention m ON m.source_id = s.id AND m.local_ref = ?2 WHERE s.key = ?1 AND m.side = 'customer'",
+        )?;
+        let mut labels = Vec::with_capacity(posts.len());
+        for (source, id) in posts {
+            let mut word: Option<String> = by_native.query_row([source, id], |row| row.get(0)).optional()?;
+            if word.is_none() {
+                word = by_local.query_row([source, id], |row| row.get(0)).optional()?;
+            }
+            labels.push(word.and_then(|word| Label::parse(&word)));
+        }
+        Ok(labels)
+    }
+
+    /// When the next clock fires.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn next_fire(&self) -> Result<Option<Time>, Error> {
+        let next: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT min(next_fire_at) FROM clock WHERE next_fire_at IS NOT NULL")?
+            .query_row([], |row| row.get(0))?;
+        Ok(next.map(Time))
+    }
+
+    /// Counts of the whole desk.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn totals(&self) -> Result<Totals, Error> {
+        let one = |sql: &str| -> Result<u64, Error> {
+            let number: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
+            Ok(u64::try_from(number).unwrap_or(0))
+        };
+        let groups = |sql: &str| -> Result<Vec<(String, u64)>, Error> {
+            let mut statement = self.connection.prepare(sql)?;
+            let rows = statement
+                .query_map([], |row| Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0))))?
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(rows)
+        };
+        Ok(Totals {
+            mentions: one("SELECT count(*) FROM mention")?,
+            by_label: groups(
+                "SELECT CASE WHEN unsure THEN 'unsorted' ELSE label END, count(*) FROM cases GROUP BY 1 ORDER BY 2 DESC",
+            )?,
+            by_status: groups("SELECT status, count(*) FROM cases GROUP BY 1 ORDER BY 2 DESC")?,
+            clocks: one("SELECT count(*) FROM clock")?,
+            met: one("SELECT count(*) FROM event WHERE kind = 'met'")?,
+            breached: one("SELECT count(*) FROM event WHERE kind = 'breached'")?,
+            events: one("SELECT count(*) FROM event")?,
+            dead_letters: one("SELECT count(*) FROM dead_letter")?,
+            contacts: one("SELECT count(*) FROM contact")?,
+            replies_sent: one("SELECT count(*) FROM reply WHERE state = 'sent'")?,
+        })
+    }
+}
+
+impl super::Tx<'_> {
+    /// Keeps an unsent text; refuses when `version` is not the stored one, and says which is.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn put_draft(
+        &mut self,
+        agent: AgentId,
+        case: CaseId,
+        kind: &str,
+        text: &str,
+        version: i64,
+    ) -> Result<Result<i64, i64>, Error> {
+        let stored: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT version FROM draft WHERE agent_id = ?1 AND case_id = ?2 AND kind = ?3")?
+            .query_row(params![agent.0, case.0, kind], |row| row.get(0))
+            .optional()?;
+        if stored.unwrap_or(0) != version {
+            return Ok(Err(stored.unwrap_or(0)));
+        }
+        self.connection
+            .prepare_cached(
+                "INSERT INTO draft (agent_id, case_id, kind, text, version, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (agent_id, case_id, kind) DO UPDATE SET text = excluded.text, version = excluded.version, changed_at = excluded.changed_at",
+            )?
+            .execute(params![agent.0, case.0, kind, text, version + 1, self.now.0])?;
+        Ok(Ok(version + 1))
+    }
+
+    /// Drops an unsent text, because it was sent.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn drop_draft(&mut self, agent: AgentId, case: CaseId, kind: &str) -> Result<(), Error> {
+        self.connection
+            .prepare_cached("DELETE FROM draft WHERE agent_id = ?1 AND case_id = ?2 AND kind = ?3")?
+            .execute(params![agent.0, case.0, kind])?;
+        Ok(())
+    }
+}

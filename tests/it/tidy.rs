@@ -1,0 +1,122 @@
+//! House rules that a machine can hold: what a file opens with, how long it is, what it leaves undone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use regex::Regex;
+
+const MAX_LINES: usize = 700;
+
+/// What follows is a file's tests.
+const TESTS: &str = "#[cfg(test)]\nmod tests {";
+
+/// The Rust sources under `dir`, sorted, with their text.
+pub fn sources(dir: &str) -> Vec<(PathBuf, String)> {
+    files(dir, &["rs"])
+}
+
+/// The files under `dir` whose name ends in one of `extensions`, sorted, with their text.
+pub fn files(dir: &str, extensions: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut dirs = vec![PathBuf::from(dir)];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|name| extensions.iter().any(|known| name == *known)) {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "{dir} has no sources");
+    found
+}
+
+/// The text without line comments; what stands in a string is code.
+pub fn without_comments(text: &str) -> String {
+    let comment = Regex::new(r#"(?m)(^|[^:"'])//.*$"#).unwrap();
+    comment.replace_all(text, "$1").into_owned()
+}
+
+/// The text without comments and without its tests.
+pub fn production(text: &str) -> String {
+    let code = without_comments(text);
+    code.split_once(TESTS).map_or(code.as_str(), |(production, _)| production).to_owned()
+}
+
+fn all() -> Vec<(PathBuf, String)> {
+    ["src", "tests", "benches"].into_iter().flat_map(sources).collect()
+}
+
+/// What is wrong with one file.
+fn complaints(path: &Path, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if !text.starts_with("//! ") && !text.starts_with("#![doc = include_str!(") {
+        complaints.push("does not open with //!".to_owned());
+    }
+    let lines = text.lines().count();
+    if lines > MAX_LINES {
+        complaints.push(format!("has {lines} lines, more than {MAX_LINES}"));
+    }
+    // Built from parts, or this file would find itself.
+    let mut forbidden = ["todo!", "unimplemented!", "dbg!"].map(|name| format!(r"\b{name}[(\[{{]")).to_vec();
+    forbidden.extend([r"#\[ignore\b", r"#!?\[allow\("].map(str::to_owned));
+    let in_test = path.starts_with("tests") || path.ends_with("tests.rs");
+    let kit = path.starts_with("tests/it/kit") || path.ends_with("tests/it/kit.rs");
+    let code = without_comments(text);
+    let (production, tests) = code.split_once(TESTS).unwrap_or((&code, ""));
+    for pattern in forbidden {
+        if let Some(found) = Regex::new(&pattern).unwrap().find(&code) {
+            complaints.push(format!("has {}", found.as_str()));
+        }
+    }
+    let sleep = Regex::new(r"\b(thread|time)::sleep\(|\buse (std::thread|tokio::time)::[^;]*\bsleep\b").unwrap();
+    let tested = if in_test { production } else { tests };
+    if !kit && let Some(found) = sleep.find(tested) {
+        complaints.push(format!("sleeps in a test: {}", found.as_str()));
+    }
+    complaints
+}
+
+#[test]
+fn every_file_keeps_the_house_rules() {
+    let mut wrong = Vec::new();
+    for (path, text) in all() {
+        wrong.extend(complaints(&path, &text).into_iter().map(|complaint| format!("{} {complaint}", path.display())));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_rules_find_what_they_forbid() {
+    let doc = "//! What it is.\n";
+    let cases = [
+        ("src/a.rs", "fn main() {}".to_owned(), "does not open with //!"),
+        ("src/a.rs", format!("{doc}{}", "\n".repeat(MAX_LINES)), "has 701 lines, more than 700"),
+        ("src/a.rs", format!("{doc}fn a() {{ {}!() }}", "todo"), "has todo!("),
+        ("src/a.rs", format!("{doc}#{}\nfn a() {{}}", "[ignore]"), "has #[ignore"),
+        ("src/a.rs", format!("{doc}#[{}(dead_code)]", "allow"), "has #[allow("),
+        ("tests/it/a.rs", format!("{doc}std::thread::{}(a);", "sleep"), "sleeps in a test: thread::sleep("),
+        ("src/a/tests.rs", format!("{doc}tokio::time::{}(a).await;", "sleep"), "sleeps in a test: time::sleep("),
+        (
+            "src/a.rs",
+            format!("{doc}#[cfg(test)]\nmod tests {{\n    tokio::time::{}(a).await;\n}}", "sleep"),
+            "sleeps in a test: time::sleep(",
+        ),
+    ];
+    for (path, text, expected) in cases {
+        assert_eq!(complaints(Path::new(path), &text), [expected], "{text}");
+    }
+    for (path, text) in [
+        ("src/clock.rs", format!("{doc}tokio::time::{}(left).await;", "sleep")),
+        ("tests/it/kit/mod.rs", format!("{doc}tokio::time::{}(left).await;", "sleep")),
+        ("src/a.rs", format!("{doc}// {}!() is forbidden\nlet a = \"https://a.example\";", "todo")),
+    ] {
+        assert_eq!(complaints(Path::new(path), &text), Vec::<String>::new(), "{text}");
+    }
+}
