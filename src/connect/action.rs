@@ -7,11 +7,13 @@ use super::{
     Account, Error,
     account::json,
     format::{Action, AnswerMap, Do, Idempotency, Lookup},
-    home::{Outgoing, Receipt},
     map::time,
     request::Answer,
 };
-use crate::clock::Time;
+use crate::{
+    clock::Time,
+    desk::{Outgoing, Receipt},
+};
 
 /// What is known of a reply after an attempt.
 #[derive(Debug)]
