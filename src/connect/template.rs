@@ -97,7 +97,7 @@ impl Template {
     }
 
     /// Whether it reads the value `name`.
-    pub fn reads(&self, name: &str) -> bool {
+    fn reads(&self, name: &str) -> bool {
         FILTERS.template_from_str(&self.0).is_ok_and(|template| template.undeclared_variables(false).contains(name))
     }
 
@@ -195,7 +195,11 @@ impl<'de> Deserialize<'de> for Field {
         if source.starts_with('$') {
             return Path::parse(&source).map(Field::Path).map_err(de::Error::custom);
         }
-        Template::parse(&source).map(Field::Template).map_err(de::Error::custom)
+        let template = Template::parse(&source).map_err(de::Error::custom)?;
+        match VALUES.iter().find(|name| **name != "item" && template.reads(name)) {
+            Some(name) => Err(de::Error::custom(format!("a field reads `item` only, not `{name}`"))),
+            None => Ok(Field::Template(template)),
+        }
     }
 }
 
@@ -256,5 +260,7 @@ mod tests {
         assert_eq!(field("{{ item.title }}\n{{ item.body }}").text(&item).as_deref(), Some("제목\n본문"));
         assert_eq!(field("{{ item.absent }}").text(&item), None);
         assert_eq!(field("$.tags[*].n").texts(&item), ["a", "b"]);
+        let error = serde_json::from_value::<Field>(json!("{{ secret.token }}")).unwrap_err();
+        assert!(error.to_string().contains("not `secret`"), "a secret is no part of a post: {error}");
     }
 }

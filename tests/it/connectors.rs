@@ -118,6 +118,30 @@ async fn every_file_makes_of_its_recorded_replies_what_it_says() {
 }
 
 #[tokio::test]
+async fn the_example_of_the_manual_works() {
+    let manual = std::fs::read_to_string(directory().with_file_name("docs").join("connectors.md")).unwrap();
+    let example = manual.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("forum.toml");
+    std::fs::write(&path, example).unwrap();
+    let report = test_file(&path).await.unwrap();
+    assert!(report.faults.is_empty(), "{report}");
+    assert!(report.to_string().contains("@minji"), "{report}");
+}
+
+#[tokio::test]
+async fn a_fault_is_reported_with_what_there_is_instead() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(directory().join("file.toml")).unwrap().replace("reach = 306", "reach = 307");
+    std::fs::create_dir(folder.path().join("file")).unwrap();
+    std::fs::copy(directory().join("file/posts.jsonl"), folder.path().join("file/posts.jsonl")).unwrap();
+    std::fs::write(folder.path().join("file.toml"), text).unwrap();
+    let report = test_file(&folder.path().join("file.toml")).await.unwrap();
+    assert_eq!(report.faults.len(), 1, "{report}");
+    assert!(report.faults[0].contains("\"reach\":307") && report.faults[0].contains("\"reach\":306"), "{report}");
+}
+
+#[tokio::test]
 async fn every_stream_resumes_after_a_crash_at_any_append_and_then_finds_nothing_new() {
     for (path, bench) in benches().await {
         let (whole, through) = home();
