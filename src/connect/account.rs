@@ -69,7 +69,7 @@ impl Account {
         metrics: Metrics,
     ) -> Result<Arc<Account>, Error> {
         let fail = |reason: String| Error::Account { account: config.key.clone(), reason };
-        for name in config.secrets.keys().filter(|name| !file.secrets.contains(name)) {
+        if let Some(name) = config.secrets.keys().find(|name| !file.secrets.contains(name)) {
             return Err(fail(format!("connector {} knows no secret `{name}`; remove it", file.connector)));
         }
         let mut secrets = BTreeMap::new();

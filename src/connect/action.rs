@@ -7,11 +7,13 @@ use super::{
     Account, Error,
     account::json,
     format::{Action, AnswerMap, Do, Idempotency, Lookup},
-    home::{Outgoing, Receipt},
     map::time,
     request::Answer,
 };
-use crate::clock::Time;
+use crate::{
+    clock::Time,
+    desk::{Outgoing, Receipt},
+};
 
 /// What is known of a reply after an attempt.
 #[derive(Debug)]
@@ -110,7 +112,7 @@ async fn look_up(account: &Account, action: &Action, lookup: &Lookup, reply: &Ou
     let answer: Answer = account.send(account.request(Method::GET, &lookup.path, &lookup.query, &values)?, false).await?;
     let answer = json(&answer)?;
     for item in lookup.records.all(&answer) {
-        if lookup.when.render(&context! { item => item, ..values.clone() })?.trim() == "true" {
+        if lookup.when.render(&context! { item => item, ..values.clone() })?.trim().eq_ignore_ascii_case("true") {
             return Ok(receipt(&action.answer, item, account.clock.now()));
         }
     }

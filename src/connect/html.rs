@@ -15,6 +15,15 @@ const LONGEST_TAG: usize = 8 * 1024;
 /// The text of `html`: `<br>` and blocks make lines, `.invisible` is dropped, entities are resolved.
 /// Never fails: what is no tag is text.
 pub fn html_to_text(html: &str) -> String {
+    text_of(html, false)
+}
+
+/// The text of `html` as its writer typed it: with the parts of addresses that are not shown.
+pub(super) fn html_as_typed(html: &str) -> String {
+    text_of(html, true)
+}
+
+fn text_of(html: &str, with_invisible: bool) -> String {
     let mut out = String::with_capacity(html.len());
     // Names of the elements that are open since one that is not shown, outermost first.
     let mut hidden: Vec<String> = Vec::new();
@@ -51,7 +60,7 @@ pub fn html_to_text(html: &str) -> String {
             if let Some(at) = hidden.iter().rposition(|open| *open == name) {
                 hidden.truncate(at);
             }
-        } else if !void && (!hidden.is_empty() || UNSEEN.contains(&name.as_str()) || invisible(tag)) {
+        } else if !void && (!hidden.is_empty() || UNSEEN.contains(&name.as_str()) || (!with_invisible && invisible(tag))) {
             hidden.push(name);
         }
     }
@@ -110,7 +119,7 @@ fn invisible(tag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::html_to_text;
+    use super::{html_as_typed, html_to_text};
 
     #[test]
     fn html_becomes_the_lines_that_people_read() {
@@ -140,6 +149,12 @@ mod tests {
         ] {
             assert_eq!(html_to_text(html), text, "{html}");
         }
+    }
+
+    #[test]
+    fn an_address_is_whole_as_its_writer_typed_it() {
+        let html = "<p>여기: <a href='https://example.com/a/long'><span class='invisible'>https://</span><span>example.com/a</span><span class='invisible'>/long</span></a></p>";
+        assert_eq!(html_as_typed(html), "여기: https://example.com/a/long");
     }
 
     #[test]

@@ -26,10 +26,9 @@ use url::Url;
 
 use super::{
     Account, AccountConfig, ConnectorFile, Error, FileError, Home, Metrics, OwnIds, Poller, Secret, SecretSource, Tray,
-    Watched,
     format::{Ingress, Recorded},
 };
-use crate::{clock::Clock, mention::Envelope};
+use crate::{clock::Clock, desk::Watched, mention::Envelope};
 
 /// How a playback misbehaves for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

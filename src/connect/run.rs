@@ -106,15 +106,21 @@ impl Connect {
         Outbox::new(self.home.clone(), &self.accounts)
     }
 
-    /// Polls and delivers until `shutdown` turns true. `replies` changes when a reply may be due. A
+    /// Polls and delivers until `shutdown` turns true. `replies` changes when a reply was queued. A
     /// walk is dropped where it stands, for its cursor has not moved; a reply that is on its way is
-    /// waited for.
-    pub async fn run<T: Send + Sync + 'static>(self, replies: watch::Receiver<T>, shutdown: watch::Receiver<bool>) {
+    /// waited for. Each account delivers by itself, so that one slow platform holds up no other.
+    pub async fn run<T: Clone + Send + Sync + 'static>(self, replies: watch::Receiver<T>, shutdown: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
         for poller in self.pollers() {
             tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone()));
         }
-        tasks.spawn(keep_delivering(self.outbox(), self.clock.clone(), replies, shutdown));
+        if let Err(error) = self.outbox().give_up_orphans().await {
+            tracing::warn!("replies in doubt of accounts that are gone stay in doubt: {error}");
+        }
+        for account in &self.accounts {
+            let outbox = Outbox::new(self.home.clone(), std::slice::from_ref(account));
+            tasks.spawn(keep_delivering(outbox, self.clock.clone(), replies.clone(), shutdown.clone()));
+        }
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!("a connector task failed: {error}");
@@ -166,32 +172,34 @@ async fn keep_delivering<T>(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let (mut settled, mut failures) = (false, 0);
-    loop {
+    while !*shutdown.borrow() {
         let result = async {
             if !settled {
                 outbox.announce().await?;
                 outbox.settle().await?;
                 settled = true;
             }
-            outbox.step().await
+            // One at a time: between two the desk may shut down.
+            if outbox.step().await? {
+                return Ok(clock.now());
+            }
+            outbox.next_due(clock.now()).await
         };
-        match result.await {
-            Ok(_) => failures = 0,
+        let next = match result.await {
+            Ok(next) => {
+                failures = 0;
+                next
+            }
             Err(error) => {
                 failures += 1;
                 tracing::warn!("the outbox waits for the desk: {error}");
-                tokio::select! {
-                    () = stopped(&mut shutdown) => return,
-                    () = clock.sleep(back_off(failures)) => continue,
-                }
+                clock.now().plus(back_off(failures))
             }
-        }
+        };
         tokio::select! {
             () = stopped(&mut shutdown) => return,
+            () = clock.sleep_until(next) => {}
             changed = replies.changed() => if changed.is_err() { return },
-        }
-        if *shutdown.borrow() {
-            return;
         }
     }
 }

@@ -54,7 +54,7 @@ fn a_broken_file_is_refused_with_line_key_and_remedy() {
         ("cursor = \"$.id\"", "cursor = \"$.id\"\norder = \"sideways\"", 14, "order", "sideways"),
         ("[\"503\"]", "[\"5x\"]", 16, "status", "not a status"),
         ("\"back_off\"", "\"panic\"", 17, "do", "panic"),
-        ("[map]", "[request]\ntimeout = \"soon\"\n[map]", 6, "timeout", "not a length of time"),
+        ("[map]", "[request]\ntimeout = \"soon\"\n[map]", 6, "timeout", "not a span of time"),
         ("native_id = \"$.id\"\n", "", 5, "", "native_id"),
     ] {
         let error = parse(&GOOD.replacen(from, to, 1)).unwrap_err();
