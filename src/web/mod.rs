@@ -6,6 +6,9 @@
 pub mod assets;
 pub mod format;
 pub mod security;
+mod site;
 pub mod sse;
 pub mod views;
 pub mod words;
+
+pub use site::{Config, Error, Site, hash_password, link_path, router, serve};
