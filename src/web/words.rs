@@ -8,7 +8,11 @@ mod en;
 mod ko;
 
 pub use self::{en::EN, ko::KO};
-use crate::{case::{EventKind, ReplyState, Status}, mention::Label, staff::Role};
+use crate::{
+    case::{EventKind, ReplyState, Status},
+    mention::Label,
+    staff::Role,
+};
 
 /// A language of the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
