@@ -1,7 +1,9 @@
-// Clocks: one server time for the page; every time left comes from a stored deadline and from nothing else.
+// One server time for the page; every time left comes from a stored deadline and from nothing else.
 const words = document.getElementById('words')?.dataset ?? {};
 const fill = (pattern, n) => pattern.replace('{n}', n);
 const listen = (name, act) => document.addEventListener(name, act);
+const all = selector => document.querySelectorAll(selector);
+const find = (root, selector) => root.querySelector(selector);
 const icons = { normal: 'clock', warning: 'triangle-alert', breached: 'octagon-alert' };
 const spoken = () => ({ normal: words.left, warning: words.soon, breached: words.overdue });
 
@@ -22,7 +24,7 @@ async function ask() {
 		if (answer.ok) { samples.length = 0; sample(Number(await answer.text())); }
 	} catch { /* the next beat will tell */ }
 }
-listen('moksori:time', event => sample(event.detail));
+listen('moksori:time', e => sample(e.detail));
 const now = () => offset + performance.now();
 
 // The same rules as format::countdown.
@@ -40,17 +42,18 @@ const dues = new WeakMap();
 function paint(clock, at) {
 	const due = Number(clock.dataset.due), left = due - at;
 	const [digits, unit] = countdown(left);
-	set(clock.querySelector('time.left'), digits);
-	set(clock.querySelector('.unit'), unit);
+	const time = find(clock, '.left');
+	set(time, digits);
+	if (time && time.dataset.unit !== unit) time.dataset.unit = unit;
 	const state = left <= 0 ? 'breached' : left <= Number(clock.dataset.warn) ? 'warning' : 'normal';
 	const before = clock.dataset.state;
 	if (before !== state) {
 		clock.dataset.state = state;
-		clock.querySelector('.shape use')?.setAttribute('href', `${words.icons}#${icons[state]}`);
-		set(clock.querySelector('.word'), spoken()[state]);
+		find(clock, '.shape use')?.setAttribute('href', `${words.icons}#${icons[state]}`);
+		set(find(clock, '.word'), spoken()[state]);
 		if ('mine' in clock.dataset && before === 'normal' || state === 'breached') remember(clock, state);
 	}
-	const bar = clock.querySelector('.bar .fill');
+	const bar = find(clock, '.bar .fill');
 	if (bar) {
 		const width = String(left <= 0 ? 88 : Math.max(0, Math.min(88, Math.round(left * 88 / Number(clock.dataset.target)))));
 		if (bar.getAttribute('width') !== width) bar.setAttribute('width', width);
@@ -83,8 +86,8 @@ function remember(clock, state) {
 // A reply that can still be taken back.
 function leaving(reply, at) {
 	const left = Math.ceil((Number(reply.dataset.leaves) - at) / 1000);
-	if (left > 0) return set(reply.querySelector('.say'), fill(words.sending, left));
-	reply.querySelector('[data-key="z"]')?.remove();
+	if (left > 0) return set(find(reply, '.say'), fill(words.sending, left));
+	find(reply, '[data-key="z"]')?.remove();
 }
 
 const inView = new Set();
@@ -99,13 +102,13 @@ function paintAll() {
 	for (const clock of inView) {
 		if (!clock.isConnected) { inView.delete(clock); observer.unobserve(clock); } else if (clock.dataset.due) paint(clock, at);
 	}
-	for (const reply of document.querySelectorAll('[data-leaves]')) leaving(reply, at);
+	for (const reply of all('[data-leaves]')) leaving(reply, at);
 	const wall = document.querySelector('#live-state .now');
 	if (wall) set(wall, wallClock.format(at));
 }
-const wallClock = new Intl.DateTimeFormat('en-GB', { timeZone: words.zone || 'UTC', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+const wallClock = new Intl.DateTimeFormat('en-GB', { timeZone: words.zone || 'UTC', timeStyle: 'medium' });
 function scan() {
-	for (const clock of document.querySelectorAll('[data-due]')) observer.observe(clock);
+	for (const clock of all('[data-due]')) observer.observe(clock);
 	paintAll();
 }
 

@@ -1,6 +1,7 @@
 // The composer: nothing typed is ever lost. A field empties only once the outbox has the reply.
 const root = document.getElementById('composer');
 const words = document.getElementById('words')?.dataset ?? {};
+const find = (node, selector) => node.querySelector(selector);
 const fill = (pattern, value) => pattern.replace(/\{\w+\}/, value);
 
 // How long a text is by its platform's rule; the server decides by the same.
@@ -20,8 +21,8 @@ export function measure(text, rule) {
 }
 
 function start(form) {
-	const field = form.querySelector('textarea'), send = form.querySelector('[data-send]'), count = form.querySelector('.count'), trouble = form.querySelector('.trouble');
-	const saved = root.querySelector('.saved'), other = root.querySelector('.other-draft');
+	const field = find(form, 'textarea'), send = find(form, '[data-send]'), count = find(form, '.count'), trouble = find(form, '.trouble');
+	const saved = find(root, '.saved'), other = find(root, '.other-draft');
 	const { kind } = form.dataset, number = root.dataset.case, key = `draft:${document.body.dataset.me}:${number}:${kind}`;
 	const data = field.dataset;
 	const rule = data.max && {
@@ -72,10 +73,10 @@ function start(form) {
 	}
 	function offer(text) {
 		other.hidden = false;
-		other.querySelector('q').textContent = text;
+		find(other, 'q').textContent = text;
 		const done = () => { other.hidden = true; field.focus(); };
-		other.querySelector('[data-act="use-draft"]').onclick = () => { field.value = text; typed(); done(); };
-		other.querySelector('[data-act="keep-draft"]').onclick = () => { save(); done(); };
+		find(other, '[data-act="use-draft"]').onclick = () => { field.value = text; typed(); done(); };
+		find(other, '[data-act="keep-draft"]').onclick = () => { save(); done(); };
 	}
 	function typed() {
 		weigh();
@@ -87,27 +88,27 @@ function start(form) {
 	field.addEventListener('input', typed);
 	addEventListener('pagehide', () => { keep(field.value); if (field.value !== stored && !sent) put(true); });
 
-	form.addEventListener('htmx:before:request', event => {
-		if (event.target !== form) return;
-		if (busy) { event.preventDefault(); return; }
+	form.addEventListener('htmx:before:request', e => {
+		if (e.target !== form) return;
+		if (busy) { e.preventDefault(); return; }
 		busy = true;
 		trouble.hidden = true;
 		clearTimeout(remote);
 		sent = { text: field.value, start: field.selectionStart, end: field.selectionEnd };
 		weigh();
 	});
-	const fail = (text, id) => {
-		trouble.textContent = `${text}${id ? ` ${fill(words.errorId, id)}` : ''}`;
+	const fail = id => {
+		trouble.textContent = `${words.notSent}${id ? ` ${fill(words.errorId, id)}` : ''}`;
 		trouble.hidden = false;
 		busy = false;
 		sent = null;
 		weigh();
 		field.focus();
 	};
-	form.addEventListener('htmx:after:request', event => {
-		if (event.target !== form || !busy) return;
-		const response = event.detail.ctx.response;
-		if (!(response.status >= 200 && response.status < 300)) return fail(words.notSent, response.headers.get('x-error-id'));
+	form.addEventListener('htmx:after:request', e => {
+		if (e.target !== form || !busy) return;
+		const response = e.detail.ctx.response;
+		if (!(response.status >= 200 && response.status < 300)) return fail(response.headers.get('x-error-id'));
 		busy = false;
 		// Typed on while it was sent: that stays.
 		field.value = field.value === sent.text ? '' : field.value;
@@ -117,11 +118,11 @@ function start(form) {
 		saved.textContent = '';
 		weigh();
 	});
-	form.addEventListener('htmx:error', event => { if (event.target === form && busy) fail(words.notSent, ''); });
+	form.addEventListener('htmx:error', e => { if (e.target === form && busy) fail(''); });
 	// Undo puts text and caret back.
-	document.addEventListener('htmx:after:request', event => {
-		const path = event.detail.ctx?.request?.action ?? '';
-		if (kind !== 'reply' || !sent || !String(path).endsWith('/undo') || event.detail.ctx.response.status !== 200) return;
+	document.addEventListener('htmx:after:request', e => {
+		const path = e.detail.ctx?.request?.action ?? '';
+		if (kind !== 'reply' || !sent || !String(path).endsWith('/undo') || e.detail.ctx.response.status !== 200) return;
 		if (!field.value) {
 			field.value = sent.text;
 			field.focus();

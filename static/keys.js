@@ -1,36 +1,38 @@
 // Keys: every action has one. A key presses the button that a mouse would press (`data-key`), so both do the same.
 // Matched by `event.code`: with a Korean layout J arrives as "ㅓ".
+const all = selector => document.querySelectorAll(selector);
 const $ = (selector, root = document) => root?.querySelector(selector);
+const listen = (name, act) => document.addEventListener(name, act);
 const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`moksori:${name}`, { detail }));
-const rows = () => [...document.querySelectorAll('.row:not(.left-list), .hit, .row.left-list')].sort((a, b) => a.compareDocumentPosition(b) & 4 ? -1 : 1);
+const rows = () => [...all('.row, .hit')];
 const selected = () => $('[data-ui-selected]');
 const editable = node => node.matches?.('input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]');
-const mod = event => /Mac|iP/.test(navigator.platform) ? event.metaKey && !event.ctrlKey : event.ctrlKey && !event.metaKey;
+const mod = e => /Mac|iP/.test(navigator.platform) ? e.metaKey && !e.ctrlKey : e.ctrlKey && !e.metaKey;
 
 function select(row, focus = true) {
 	if (!row) return;
-	for (const old of document.querySelectorAll('[data-ui-selected]')) if (old !== row) old.removeAttribute('data-ui-selected');
+	for (const old of all('[data-ui-selected]')) if (old !== row) old.removeAttribute('data-ui-selected');
 	row.setAttribute('data-ui-selected', '');
 	rove();
 	if (focus) { $('.p', row).focus({ preventScroll: true }); row.scrollIntoView({ block: 'nearest' }); }
 }
 // The list is one stop of Tab: only the selected row, or the first, takes it.
 function rove() {
-	const all = rows(), one = selected() ?? all[0];
-	for (const row of all) $('.p', row)?.setAttribute('tabindex', row === one ? '0' : '-1');
+	const list = rows(), one = selected() ?? list[0];
+	for (const row of list) $('.p', row)?.setAttribute('tabindex', row === one ? '0' : '-1');
 }
 function move(to) {
-	const all = rows();
-	if (!all.length) return false;
-	const at = all.indexOf(selected());
-	const next = to === 'first' ? 0 : to === 'last' ? all.length - 1 : at < 0 ? 0 : Math.max(0, Math.min(all.length - 1, at + to));
-	select(all[next]);
+	const list = rows();
+	if (!list.length) return false;
+	const at = list.indexOf(selected());
+	const next = to === 'first' ? 0 : to === 'last' ? list.length - 1 : at < 0 ? 0 : Math.max(0, Math.min(list.length - 1, at + to));
+	select(list[next]);
 	tell('listkey');
 	return true;
 }
-document.addEventListener('moksori:reselect', event => { const all = rows(); select(all[Math.min(event.detail, all.length - 1)], document.activeElement === document.body); });
-document.addEventListener('focusin', event => { const row = event.target.closest?.('.row, .hit'); if (row && event.target.matches('.p')) select(row, false); });
-document.addEventListener('htmx:after:swap', rove);
+listen('moksori:reselect', e => { const list = rows(); select(list[Math.min(e.detail, list.length - 1)], document.activeElement === document.body); });
+listen('focusin', e => { const row = e.target.closest?.('.row, .hit'); if (row && e.target.matches('.p')) select(row, false); });
+listen('htmx:after:swap', rove);
 
 async function peek(row) {
 	if (!$('#peek') || !row) return;
@@ -52,7 +54,7 @@ function address(number) {
 	if (number) url.searchParams.set('case', number); else url.searchParams.delete('case');
 	history.replaceState(history.state, '', url);
 }
-document.addEventListener('moksori:unpeek', unpeek);
+listen('moksori:unpeek', unpeek);
 
 // Where a key looks for its button: an open menu, the toast, the selected row, the peek pane of that row, the page.
 function press(key) {
@@ -89,8 +91,8 @@ const rooms = { KeyQ: '/', KeyM: '/mine', KeyS: '/search' };
 const plain = {
 	KeyJ: () => move(1), ArrowDown: () => move(1), KeyK: () => move(-1), ArrowUp: () => move(-1),
 	Home: () => move('first'), End: () => move('last'),
-	Enter: event => event.target.matches('.p, a, button, summary') ? false : open(), KeyO: () => open(),
-	Space: event => event.target.matches('button, summary, input') ? false : selected() && $('#peek') ? (peek(selected()), tell('listkey'), true) : false,
+	Enter: e => e.target.matches('.p, a, button, summary') ? false : open(), KeyO: () => open(),
+	Space: e => e.target.matches('button, summary, input') ? false : selected() && $('#peek') ? (peek(selected()), tell('listkey'), true) : false,
 	Period: () => $('#pill') && ($('#pill').click(), true),
 	Slash: () => { const field = $('.ask input') ?? $('.find input'); field?.focus(); field?.select(); return !!field; },
 	KeyC: () => claim(), KeyU: () => (menuOfRow('u'), true), KeyT: () => (menuOfRow('t'), true), KeyL: () => (menuOfRow('l'), true), KeyY: () => (menuOfRow('y'), true),
@@ -98,7 +100,7 @@ const plain = {
 	BracketLeft: () => press('['), BracketRight: () => press(']'),
 	KeyG: () => { going = performance.now(); return true; },
 };
-for (let n = 1; n <= 5; n += 1) plain[`Digit${n}`] = plain[`Numpad${n}`] = () => !!$('details.menu[open]') && press(String(n));
+for (let n = 1; n <= 5; n += 1) plain[`Digit${n}`] = () => !!$('details.menu[open]') && press(String(n));
 const repeats = new Set(['KeyJ', 'KeyK', 'ArrowDown', 'ArrowUp']);
 
 function open() { const link = $('.p', selected()); link?.click(); return !!link; }
@@ -113,25 +115,24 @@ function claim() {
 	return false;
 }
 
-addEventListener('keydown', event => {
-	if (event.isComposing || event.keyCode === 229 || event.defaultPrevented) return;
-	const dialog = $('dialog[open]');
-	if (dialog) return;
-	if (event.code === 'Escape') { if (escape()) event.preventDefault(); return; }
-	if (mod(event) && !event.altKey && !event.shiftKey && (event.code === 'Enter' || event.code === 'NumpadEnter')) {
-		const send = $('[data-send]', event.target.closest('.composer form'));
-		if (send) { event.preventDefault(); if (!event.repeat && !send.disabled) send.form.requestSubmit(send); }
+addEventListener('keydown', e => {
+	if (e.isComposing || e.keyCode === 229 || e.defaultPrevented) return;
+	if ($('dialog[open]')) return;
+	if (e.code === 'Escape') { if (escape()) e.preventDefault(); return; }
+	if (mod(e) && !e.altKey && !e.shiftKey && (e.code === 'Enter' || e.code === 'NumpadEnter')) {
+		const send = $('[data-send]', e.target.closest('.composer form'));
+		if (send) { e.preventDefault(); if (!e.repeat && !send.disabled) send.form.requestSubmit(send); }
 		return;
 	}
-	if (mod(event) && !event.altKey && !event.shiftKey && event.code === 'KeyK') { event.preventDefault(); plain.Slash(); return; }
-	if (event.ctrlKey || event.altKey || event.metaKey || editable(event.target)) return;
-	if (document.body.dataset.keys === 'off' || (event.repeat && !repeats.has(event.code))) return;
-	if (event.shiftKey) {
-		if (event.code === 'Slash') { event.preventDefault(); $('#sheet')?.showModal(); }
+	if (mod(e) && !e.altKey && !e.shiftKey && e.code === 'KeyK') { e.preventDefault(); plain.Slash(); return; }
+	if (e.ctrlKey || e.altKey || e.metaKey || editable(e.target)) return;
+	if (document.body.dataset.keys === 'off' || (e.repeat && !repeats.has(e.code))) return;
+	if (e.shiftKey) {
+		if (e.code === 'Slash') { e.preventDefault(); $('#sheet')?.showModal(); }
 		return;
 	}
-	if (performance.now() - going < 1500 && rooms[event.code]) { event.preventDefault(); going = 0; location.assign(rooms[event.code]); return; }
-	if (plain[event.code]?.(event)) event.preventDefault();
+	if (performance.now() - going < 1500 && rooms[e.code]) { e.preventDefault(); going = 0; location.assign(rooms[e.code]); return; }
+	if (plain[e.code]?.(e)) e.preventDefault();
 });
 const asked = new URL(location).searchParams.get('case');
 if (asked) select(document.getElementById(`case-${asked}`), false);

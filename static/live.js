@@ -1,4 +1,4 @@
-// Live: content is pushed, order is pulled. One stream a page; the list changes places only when free.
+// Content is pushed, order is pulled: the list changes places only when nobody uses it.
 const words = document.getElementById('words')?.dataset ?? {};
 const $ = (selector, root = document) => root.querySelector(selector);
 const fill = (pattern, values) => pattern.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
@@ -6,7 +6,7 @@ const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`moksori:$
 const now = () => performance.now();
 const age = since => now() - since;
 const listen = (name, act, capture) => document.addEventListener(name, act, capture);
-const stream = event => event.target.matches?.('.stream');
+const stream = e => e.target.matches?.('.stream');
 
 // The stream.
 const delays = [1, 2, 5, 10, 15];
@@ -30,8 +30,8 @@ function reconnect(take) {
 function down() { downSince ??= now(); }
 function up() { downSince = null; attempt = failures = 0; heard = now(); $('#parked')?.setAttribute('hidden', ''); show(); }
 // The extension never retries when its first request fails, so its element is replaced.
-function firstFailed(event) {
-	if (!stream(event) || event.target._htmx?.sse) return;
+function firstFailed(e) {
+	if (!stream(e) || e.target._htmx?.sse) return;
 	down();
 	clearTimeout(retry);
 	attempt = failures + 1;
@@ -39,20 +39,18 @@ function firstFailed(event) {
 }
 listen('htmx:response:error', firstFailed);
 listen('htmx:error', firstFailed);
-listen('htmx:sse:before:connection', event => {
-	if (event.detail.connection.attempt > 0 && !document.hidden) { down(); attempt = event.detail.connection.attempt; }
+listen('htmx:sse:before:connection', e => {
+	if (e.detail.connection.attempt > 0 && !document.hidden) { down(); attempt = e.detail.connection.attempt; }
 });
 listen('htmx:sse:after:connection', up);
 
-const on = (name, act) => listen(name, event => {
-	if (!stream(event)) return;
-	let data = {};
-	try { data = JSON.parse(event.detail.data || '{}'); } catch { /* a beat without data is a beat */ }
-	act(data);
+const on = (name, act) => listen(name, e => {
+	if (!stream(e)) return;
+	act(JSON.parse(e.detail.data || '{}'));
 });
-listen('htmx:sse:before:message', event => {
+listen('htmx:sse:before:message', e => {
 	heard = now();
-	if (Number(event.detail.message.id) > lastId) lastId = Number(event.detail.message.id);
+	if (Number(e.detail.message.id) > lastId) lastId = Number(e.detail.message.id);
 });
 const pulse = data => {
 	tell('time', data.now);
@@ -78,7 +76,8 @@ function show() {
 	const late = age(heard) >= 20000 || downSince !== null || !$('.stream');
 	state.classList.toggle('late', late);
 	const say = late ? fill(words.late, { n: Math.floor(age(heard) / 1000) }) : words.live;
-	if ($('.say', state).textContent !== say) $('.say', state).textContent = say;
+	const place = $('.say', state);
+	if (place.textContent !== say) place.textContent = say;
 	if (!lost) return;
 	lost.hidden = !(downSince !== null && age(downSince) > 5000 && !document.hidden);
 	if (!lost.hidden) { const span = $('span', lost); span.textContent = fill(span.dataset.pattern, { n: attempt }); }
@@ -88,9 +87,9 @@ function show() {
 const pending = { fresh: 0, moved: 0 };
 let inside = false, listKey = -1e9, active = now(), visible = -1e9, pulledAt = -1e9, timer = 0, pulling = false;
 const rows = () => $('#rows');
-addEventListener('pointermove', event => {
+addEventListener('pointermove', e => {
 	active = now();
-	inside = event.pointerType === 'mouse' && !!event.target.closest?.('#rows .list');
+	inside = e.pointerType === 'mouse' && !!e.target.closest?.('#rows .list');
 }, { passive: true });
 document.documentElement.addEventListener('pointerleave', () => { inside = false; });
 for (const kind of ['pointerdown', 'keydown', 'wheel']) addEventListener(kind, () => { active = now(); }, { passive: true, capture: true });
@@ -114,10 +113,7 @@ function settle() {
 	}
 	if (!pill) return;
 	pill.hidden = !waiting;
-	const parts = [];
-	if (pending.fresh) parts.push(fill(words.fresh, { n: pending.fresh }));
-	if (pending.moved) parts.push(fill(words.moved, { n: pending.moved }));
-	if (waiting && $('span', pill).textContent !== parts.join(' · ')) $('span', pill).textContent = parts.join(' · ');
+	$('span', pill).textContent = ['fresh', 'moved'].filter(kind => pending[kind]).map(kind => fill(words[kind], { n: pending[kind] })).join(' · ');
 }
 async function pull() {
 	const list = rows();
@@ -126,11 +122,10 @@ async function pull() {
 	clearTimeout(timer);
 	pulledAt = now();
 	const taken = { ...pending };
-	const all = [...list.querySelectorAll('.row')];
 	const selected = $('[data-ui-selected]', list);
-	const index = all.indexOf(selected), y = selected?.getBoundingClientRect().top;
+	const index = [...list.querySelectorAll('.row')].indexOf(selected), y = selected?.getBoundingClientRect().top;
 	let done = false;
-	const check = event => { if (event.detail.ctx?.response?.status === 200) done = true; };
+	const check = e => { if (e.detail.ctx?.response?.status === 200) done = true; };
 	list.addEventListener('htmx:after:request', check);
 	try { await htmx.ajax('GET', list.dataset.pull, { source: list, target: list, swap: 'innerMorph' }); } finally {
 		list.removeEventListener('htmx:after:request', check);
@@ -147,35 +142,31 @@ async function pull() {
 
 // A press just after the row under it changed opens nothing.
 const changed = new WeakMap();
-listen('htmx:before:swap', event => {
-	for (const task of event.detail.tasks ?? []) {
+listen('htmx:before:swap', e => {
+	for (const task of e.detail.tasks ?? []) {
 		const row = task.target?.closest?.('.row');
 		if (row) changed.set(row, now());
 		else if (task.target?.id === 'rows') for (const one of task.target.querySelectorAll('.row')) changed.set(one, now());
 	}
 });
-listen('click', event => {
-	const row = event.target.closest?.('.row');
-	if (!row || event.detail === 0 || age(changed.get(row) ?? -1e9) > 500) return;
-	event.preventDefault();
-	event.stopImmediatePropagation();
+listen('click', e => {
+	const row = e.target.closest?.('.row');
+	if (!row || e.detail === 0 || age(changed.get(row) ?? -1e9) > 500) return;
+	e.preventDefault();
+	e.stopImmediatePropagation();
 	row.setAttribute('data-ui-struck', '');
 	setTimeout(() => row.removeAttribute('data-ui-struck'), 1000);
 }, true);
 
 // Toasts stay eight seconds, and while somebody is at them.
-let toastTimer = 0;
-const fade = () => { clearTimeout(toastTimer); toastTimer = setTimeout(() => { if ($('#toast:hover, #toast:focus-within')) fade(); else $('#toast').replaceChildren(); }, 8000); };
+let fading = 0;
+const fade = () => { clearTimeout(fading); fading = setTimeout(() => $('#toast:hover, #toast:focus-within') ? fade() : $('#toast').replaceChildren(), 8000); };
 function toast(text, button, act) {
 	const box = document.createElement('div');
 	box.className = 'flash bad';
 	box.setAttribute('role', 'alert');
-	box.append(Object.assign(document.createElement('span'), { textContent: text }));
-	if (button) {
-		const press = Object.assign(document.createElement('button'), { className: 'b', textContent: button });
-		press.addEventListener('click', act);
-		box.append(press);
-	}
+	box.append(text);
+	if (button) box.append(Object.assign(document.createElement('button'), { className: 'b', textContent: button, onclick: act }));
 	$('#toast').replaceChildren(box);
 }
 const signedOut = () => toast(words.signedOut, words.signIn, () => location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`));
@@ -183,10 +174,10 @@ function offerReload() {
 	const [, text, button] = /^(.*)\[(.*)\]$/.exec(words.version) ?? [];
 	toast(text, button, () => location.reload());
 }
-new MutationObserver(() => { if ($('#toast').firstElementChild && !$('#toast > .alert')) fade(); }).observe($('#toast'), { childList: true });
-if ($('#toast').firstElementChild) fade();
-const failed = event => {
-	const from = event.target, response = event.detail.ctx?.response;
+new MutationObserver(fade).observe($('#toast'), { childList: true });
+fade();
+const failed = e => {
+	const from = e.target, response = e.detail.ctx?.response;
 	if (from.matches?.('.stream, .composer form')) return;
 	if (response?.status === 401) return signedOut();
 	if (!response || response.status >= 500) toast(fill(words.failed, { id: response?.headers?.get('x-error-id') ?? '-' }));
@@ -196,13 +187,13 @@ listen('htmx:error', failed);
 
 // A slow request says so, after 300 ms.
 let busy = 0, slow = 0;
-listen('htmx:before:request', event => {
-	if (stream(event)) return;
+listen('htmx:before:request', e => {
+	if (stream(e)) return;
 	busy += 1;
 	slow ||= setTimeout(() => { $('#progress').hidden = false; $('#main').setAttribute('aria-busy', 'true'); }, 300);
 });
-listen('htmx:finally:request', event => {
-	if (stream(event) || --busy > 0) return;
+listen('htmx:finally:request', e => {
+	if (stream(e) || --busy > 0) return;
 	busy = 0;
 	clearTimeout(slow);
 	slow = 0;
@@ -227,16 +218,16 @@ if (thread) {
 	addEventListener('scroll', () => { if (unseen && end()) seen(); }, { passive: true });
 }
 
-listen('click', event => {
-	const act = event.target.closest?.('[data-act]')?.dataset.act;
+listen('click', e => {
+	const act = e.target.closest?.('[data-act]')?.dataset.act;
 	if (act === 'connect') reconnect(true);
 	if (act === 'unpeek') tell('unpeek');
-	if (event.target.closest?.('#pill')) pull();
-	for (const menu of document.querySelectorAll('details.menu[open]')) if (!menu.contains(event.target)) menu.open = false;
+	if (e.target.closest?.('#pill')) pull();
+	for (const menu of document.querySelectorAll('details.menu[open]')) if (!menu.contains(e.target)) menu.open = false;
 });
 // Equal filters give equal addresses: an empty choice is not sent.
-listen('change', event => {
-	const form = event.target.closest?.('form[data-auto]');
+listen('change', e => {
+	const form = e.target.closest?.('form[data-auto]');
 	if (!form) return;
 	for (const field of form.elements) if (field.name && field.value === '') field.disabled = true;
 	form.submit();

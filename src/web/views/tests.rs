@@ -412,9 +412,9 @@ fn a_page_of_fifty_rows_stays_light() {
         (0..50).map(|n| row(n, 400, Some(Label::Complaint), 90, "user_long_name", &"가나다라마바사 ".repeat(20))).collect();
     page.list.groups.truncate(1);
     let html = page.render().unwrap();
-    assert!(html.len() <= 130_000, "{}", html.len());
+    assert!(html.len() <= 120_000, "{}", html.len());
     let elements = html.matches('<').count() - html.matches("</").count();
-    assert!(elements <= 1_500, "{elements}");
+    assert!(elements <= 1_400, "{elements}");
 }
 
 /// Relative luminance of "#RRGGBB".
