@@ -83,7 +83,6 @@ function remember(clock, state) {
 	}, Math.max(0, 10000 - (performance.now() - spoke)));
 }
 
-// A reply that can still be taken back.
 function leaving(reply, at) {
 	const left = Math.ceil((Number(reply.dataset.leaves) - at) / 1000);
 	if (left > 0) return set(find(reply, '.say'), fill(words.sending, left));
@@ -122,7 +121,6 @@ function tick() {
 	timer = setTimeout(tick, 1005 - now() % 1000);
 }
 listen('visibilitychange', () => { if (document.hidden) clearTimeout(timer); else { ask(); tick(); } });
-listen('resume', () => { ask(); tick(); });
 listen('htmx:after:swap', scan);
 scan();
 tick();

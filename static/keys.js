@@ -95,12 +95,13 @@ const plain = {
 	Space: e => e.target.matches('button, summary, input') ? false : selected() && $('#peek') ? (peek(selected()), tell('listkey'), true) : false,
 	Period: () => $('#pill') && ($('#pill').click(), true),
 	Slash: () => { const field = $('.ask input') ?? $('.find input'); field?.focus(); field?.select(); return !!field; },
-	KeyC: () => claim(), KeyU: () => (menuOfRow('u'), true), KeyT: () => (menuOfRow('t'), true), KeyL: () => (menuOfRow('l'), true), KeyY: () => (menuOfRow('y'), true),
-	KeyR: () => press('r'), KeyN: () => press('n'), KeyE: () => press('e'), KeyZ: () => press('z'),
+	KeyC: () => claim(),
 	BracketLeft: () => press('['), BracketRight: () => press(']'),
 	KeyG: () => { going = performance.now(); return true; },
 };
 for (let n = 1; n <= 5; n += 1) plain[`Digit${n}`] = () => !!$('details.menu[open]') && press(String(n));
+for (const key of 'utly') plain[`Key${key.toUpperCase()}`] = () => (menuOfRow(key), true);
+for (const key of 'rnez') plain[`Key${key.toUpperCase()}`] = () => press(key);
 const repeats = new Set(['KeyJ', 'KeyK', 'ArrowDown', 'ArrowUp']);
 
 function open() { const link = $('.p', selected()); link?.click(); return !!link; }
