@@ -5,7 +5,7 @@ const listen = (name, act) => document.addEventListener(name, act);
 const all = selector => document.querySelectorAll(selector);
 const find = (root, selector) => root.querySelector(selector);
 const icons = { normal: 'clock', warning: 'triangle-alert', breached: 'octagon-alert' };
-const spoken = () => ({ normal: words.left, warning: words.soon, breached: words.overdue });
+const spoken = { normal: words.left, warning: words.soon, breached: words.overdue };
 
 // Server time: the least delayed of the last twenty beats wins.
 let offset = Number(document.body.dataset.now) - performance.now();
@@ -50,7 +50,7 @@ function paint(clock, at) {
 	if (before !== state) {
 		clock.dataset.state = state;
 		find(clock, '.shape use')?.setAttribute('href', `${words.icons}#${icons[state]}`);
-		set(find(clock, '.word'), spoken()[state]);
+		set(find(clock, '.word'), spoken[state]);
 		if ('mine' in clock.dataset && before === 'normal' || state === 'breached') remember(clock, state);
 	}
 	const bar = find(clock, '.bar .fill');
@@ -58,7 +58,7 @@ function paint(clock, at) {
 		const width = String(left <= 0 ? 88 : Math.max(0, Math.min(88, Math.round(left * 88 / Number(clock.dataset.target)))));
 		if (bar.getAttribute('width') !== width) bar.setAttribute('width', width);
 	}
-	if (dues.has(clock) && dues.get(clock) !== due) {
+	if ((dues.get(clock) ?? due) !== due) {
 		clock.classList.add('moved-deadline');
 		setTimeout(() => clock.classList.remove('moved-deadline'), 1000);
 	}

@@ -13,7 +13,7 @@ export function measure(text, rule) {
 	for (const piece of pieces) {
 		if (piece === '\u0000') continue;
 		if (rule.unit !== 'weighted') { total += 1; continue; }
-		// An emoji sequence counts two, everything else by its code points.
+		// An emoji sequence counts two.
 		if (/\p{Extended_Pictographic}|\p{Regional_Indicator}/u.test(piece)) { total += 2; continue; }
 		for (const sign of piece) total += rule.light.some(([from, to]) => sign.codePointAt(0) >= from && sign.codePointAt(0) <= to) ? 1 : 2;
 	}
@@ -64,7 +64,7 @@ function start(form) {
 			} else saved.textContent = words.kept;
 		}, () => { saved.textContent = words.kept; });
 	}
-	// One write after the other: a late answer never carries an older text over a newer one.
+	// One write after the other: no older text overtakes a newer one.
 	function save() {
 		clearTimeout(remote);
 		if (writing) { again = true; return; }
@@ -110,7 +110,7 @@ function start(form) {
 		if (!busy) return;
 		if (!(response.status >= 200 && response.status < 300)) return fail(response.headers.get('x-error-id'));
 		busy = false;
-		// Typed on while it was sent: that stays.
+		// Typed on meanwhile: that stays.
 		field.value = field.value === sent.text ? '' : field.value;
 		stored = field.value;
 		etag = response.headers.get('x-draft-version') ?? '0';

@@ -16,7 +16,7 @@ function select(row, focus = true) {
 	rove();
 	if (focus) { $('.p', row).focus({ preventScroll: true }); row.scrollIntoView({ block: 'nearest' }); }
 }
-// The list is one stop of Tab: only the selected row, or the first, takes it.
+// The list is one stop of Tab.
 function rove() {
 	const list = rows(), one = selected() ?? list[0];
 	for (const row of list) $('.p', row)?.setAttribute('tabindex', row === one ? '0' : '-1');
@@ -56,7 +56,7 @@ function address(number) {
 }
 listen('moksori:unpeek', unpeek);
 
-// Where a key looks for its button: an open menu, the toast, the selected row, the peek pane of that row, the page.
+// A key looks for its button from the nearest place outwards.
 function press(key) {
 	const menu = $('details.menu[open]'), row = selected();
 	const pane = $('#peek .peeked');
@@ -105,7 +105,7 @@ for (const key of 'rnez') plain[`Key${key.toUpperCase()}`] = () => press(key);
 const repeats = new Set(['KeyJ', 'KeyK', 'ArrowDown', 'ArrowUp']);
 
 function open() { const link = $('.p', selected()); link?.click(); return !!link; }
-// With nothing selected `c` claims the next case; a double press is one claim.
+// With nothing selected it claims the next case; a double press is one claim.
 function claim() {
 	if (claiming) return true;
 	claiming = true;

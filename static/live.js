@@ -2,7 +2,7 @@
 const words = document.getElementById('words')?.dataset ?? {};
 const $ = (selector, root = document) => root.querySelector(selector);
 const hide = (selector, hidden = true) => $(selector)?.toggleAttribute('hidden', hidden);
-const fill = (pattern, values) => pattern.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
+const fill = (pattern, value) => pattern.replace(/\{\w+\}/, value);
 const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`moksori:${name}`, { detail }));
 const now = () => performance.now();
 const age = since => now() - since, never = -1e9;
@@ -65,7 +65,6 @@ on('signedout', () => {
 	$('.stream')?.remove();
 	signedOut();
 });
-on('reload', offerReload);
 
 function show() {
 	const state = $('#live-state'), lost = $('#lost');
@@ -73,15 +72,14 @@ function show() {
 	state.hidden = false;
 	const late = age(heard) >= 20000 || downSince !== null || !$('.stream');
 	state.classList.toggle('late', late);
-	const say = late ? fill(words.late, { n: Math.floor(age(heard) / 1000) }) : words.live;
+	const say = late ? fill(words.late, Math.floor(age(heard) / 1000)) : words.live;
 	const place = $('.say', state);
 	if (place.textContent !== say) place.textContent = say;
 	if (!lost) return;
 	lost.hidden = !(downSince !== null && age(downSince) > 5000 && !document.hidden);
-	if (!lost.hidden) { const span = $('span', lost); span.textContent = fill(span.dataset.pattern, { n: attempt }); }
+	if (!lost.hidden) { const span = $('span', lost); span.textContent = fill(span.dataset.pattern, attempt); }
 }
 
-// The list: held while somebody uses it.
 const pending = { fresh: 0, moved: 0 };
 let inside = false, listKey = never, active = now(), visible = never, pulledAt = never, timer = 0, pulling = false;
 const rows = () => $('#rows');
@@ -111,7 +109,7 @@ function settle() {
 	}
 	if (!pill) return;
 	pill.hidden = !waiting;
-	$('span', pill).textContent = ['fresh', 'moved'].filter(kind => pending[kind]).map(kind => fill(words[kind], { n: pending[kind] })).join(' · ');
+	$('span', pill).textContent = ['fresh', 'moved'].filter(kind => pending[kind]).map(kind => fill(words[kind], pending[kind])).join(' · ');
 }
 async function pull() {
 	const list = rows();
@@ -155,7 +153,6 @@ listen('click', e => {
 	setTimeout(() => row.removeAttribute('data-ui-struck'), 1000);
 }, true);
 
-// Toasts stay eight seconds, and while somebody is at them.
 let fading = 0;
 const fade = () => { clearTimeout(fading); fading = setTimeout(() => $('#toast:hover, #toast:focus-within') ? fade() : $('#toast').replaceChildren(), 8000); };
 function toast(text, button, act) {
@@ -177,7 +174,7 @@ const failed = e => {
 	const { response } = e.detail.ctx ?? {};
 	if (e.target.matches?.('.stream, .composer form')) return;
 	if (response?.status === 401) return signedOut();
-	if (!response || response.status >= 500) toast(fill(words.failed, { id: response?.headers?.get('x-error-id') ?? '-' }));
+	if (!response || response.status >= 500) toast(fill(words.failed, response?.headers?.get('x-error-id') ?? '-'));
 };
 for (const kind of ['htmx:response:error', 'htmx:error']) { listen(kind, firstFailed); listen(kind, failed); }
 
@@ -204,7 +201,7 @@ if (thread) {
 		const more = changes.flatMap(change => [...change.addedNodes]).filter(node => node.matches?.('.msg')).length;
 		if (!more || end()) return;
 		unseen += more;
-		$('span', below).textContent = fill(words.newBelow, { n: unseen });
+		$('span', below).textContent = fill(words.newBelow, unseen);
 		below.hidden = false;
 	}).observe(thread, { childList: true });
 	const seen = () => { unseen = 0; below.hidden = true; };
