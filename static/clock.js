@@ -1,11 +1,11 @@
-// One server time for the page; every time left comes from a stored deadline and from nothing else.
+// One server time for the page; time left comes from stored deadlines only.
 const words = document.getElementById('words')?.dataset ?? {};
 const fill = (pattern, n) => pattern.replace('{n}', n);
 const listen = (name, act) => document.addEventListener(name, act);
 const all = selector => document.querySelectorAll(selector);
 const find = (root, selector) => root.querySelector(selector);
 const icons = { normal: 'clock', warning: 'triangle-alert', breached: 'octagon-alert' };
-const spoken = () => ({ normal: words.left, warning: words.soon, breached: words.overdue });
+const spoken = { normal: words.left, warning: words.soon, breached: words.overdue };
 
 // Server time: the least delayed of the last twenty beats wins.
 let offset = Number(document.body.dataset.now) - performance.now();
@@ -50,7 +50,7 @@ function paint(clock, at) {
 	if (before !== state) {
 		clock.dataset.state = state;
 		find(clock, '.shape use')?.setAttribute('href', `${words.icons}#${icons[state]}`);
-		set(find(clock, '.word'), spoken()[state]);
+		set(find(clock, '.word'), spoken[state]);
 		if ('mine' in clock.dataset && before === 'normal' || state === 'breached') remember(clock, state);
 	}
 	const bar = find(clock, '.bar .fill');
@@ -58,7 +58,7 @@ function paint(clock, at) {
 		const width = String(left <= 0 ? 88 : Math.max(0, Math.min(88, Math.round(left * 88 / Number(clock.dataset.target)))));
 		if (bar.getAttribute('width') !== width) bar.setAttribute('width', width);
 	}
-	if (dues.has(clock) && dues.get(clock) !== due) {
+	if ((dues.get(clock) ?? due) !== due) {
 		clock.classList.add('moved-deadline');
 		setTimeout(() => clock.classList.remove('moved-deadline'), 1000);
 	}
@@ -83,7 +83,6 @@ function remember(clock, state) {
 	}, Math.max(0, 10000 - (performance.now() - spoke)));
 }
 
-// A reply that can still be taken back.
 function leaving(reply, at) {
 	const left = Math.ceil((Number(reply.dataset.leaves) - at) / 1000);
 	if (left > 0) return set(find(reply, '.say'), fill(words.sending, left));
@@ -122,7 +121,6 @@ function tick() {
 	timer = setTimeout(tick, 1005 - now() % 1000);
 }
 listen('visibilitychange', () => { if (document.hidden) clearTimeout(timer); else { ask(); tick(); } });
-listen('resume', () => { ask(); tick(); });
 listen('htmx:after:swap', scan);
 scan();
 tick();

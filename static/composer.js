@@ -13,7 +13,7 @@ export function measure(text, rule) {
 	for (const piece of pieces) {
 		if (piece === '\u0000') continue;
 		if (rule.unit !== 'weighted') { total += 1; continue; }
-		// An emoji sequence counts two, everything else by its code points.
+		// An emoji sequence counts two.
 		if (/\p{Extended_Pictographic}|\p{Regional_Indicator}/u.test(piece)) { total += 2; continue; }
 		for (const sign of piece) total += rule.light.some(([from, to]) => sign.codePointAt(0) >= from && sign.codePointAt(0) <= to) ? 1 : 2;
 	}
@@ -30,7 +30,7 @@ function start(form) {
 		light: (data.light || '').split(',').filter(Boolean).map(range => range.split('-').map(Number)),
 	};
 	const csrf = form.elements.csrf.value;
-	let etag = form.dataset.etag || '0', stored = field.defaultValue, writing = null, again = false, local = 0, remote = 0, sent = null, busy = false;
+	let etag = form.dataset.etag || '0', stored = field.defaultValue, writing, again, local, remote, sent, busy;
 	const clock = () => document.querySelector('#live-state .now')?.textContent ?? '';
 	const keep = text => { try { if (text) localStorage.setItem(key, text); else localStorage.removeItem(key); } catch { /* private window: the server's copy must do */ } };
 
@@ -64,7 +64,7 @@ function start(form) {
 			} else saved.textContent = words.kept;
 		}, () => { saved.textContent = words.kept; });
 	}
-	// One write after the other: a late answer never carries an older text over a newer one.
+	// One write after the other: no older text overtakes a newer one.
 	function save() {
 		clearTimeout(remote);
 		if (writing) { again = true; return; }
@@ -88,8 +88,8 @@ function start(form) {
 	field.addEventListener('input', typed);
 	addEventListener('pagehide', () => { keep(field.value); if (field.value !== stored && !sent) put(true); });
 
-	form.addEventListener('htmx:before:request', e => {
-		if (e.target !== form) return;
+	const on = (name, act) => form.addEventListener(name, e => { if (e.target === form) act(e); });
+	on('htmx:before:request', e => {
 		if (busy) { e.preventDefault(); return; }
 		busy = true;
 		trouble.hidden = true;
@@ -105,12 +105,12 @@ function start(form) {
 		weigh();
 		field.focus();
 	};
-	form.addEventListener('htmx:after:request', e => {
-		if (e.target !== form || !busy) return;
-		const response = e.detail.ctx.response;
+	on('htmx:after:request', e => {
+		const { response } = e.detail.ctx;
+		if (!busy) return;
 		if (!(response.status >= 200 && response.status < 300)) return fail(response.headers.get('x-error-id'));
 		busy = false;
-		// Typed on while it was sent: that stays.
+		// Typed meanwhile: stays.
 		field.value = field.value === sent.text ? '' : field.value;
 		stored = field.value;
 		etag = response.headers.get('x-draft-version') ?? '0';
@@ -118,8 +118,7 @@ function start(form) {
 		saved.textContent = '';
 		weigh();
 	});
-	form.addEventListener('htmx:error', e => { if (e.target === form && busy) fail(''); });
-	// Undo puts text and caret back.
+	on('htmx:error', () => { if (busy) fail(''); });
 	document.addEventListener('htmx:after:request', e => {
 		const path = e.detail.ctx?.request?.action ?? '';
 		if (kind !== 'reply' || !sent || !String(path).endsWith('/undo') || e.detail.ctx.response.status !== 200) return;
@@ -132,7 +131,8 @@ function start(form) {
 		sent = null;
 	});
 
-	const mine = (() => { try { return localStorage.getItem(key); } catch { return null; } })();
+	let mine;
+	try { mine = localStorage.getItem(key); } catch { /* none is kept */ }
 	if (mine && mine !== field.value) { if (field.value) offer(mine); else { field.value = mine; typed(); } }
 	weigh();
 }

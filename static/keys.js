@@ -1,4 +1,4 @@
-// Keys: every action has one. A key presses the button that a mouse would press (`data-key`), so both do the same.
+// A key presses the button that a mouse would press (`data-key`).
 // Matched by `event.code`: with a Korean layout J arrives as "ㅓ".
 const all = selector => document.querySelectorAll(selector);
 const $ = (selector, root = document) => root?.querySelector(selector);
@@ -16,7 +16,7 @@ function select(row, focus = true) {
 	rove();
 	if (focus) { $('.p', row).focus({ preventScroll: true }); row.scrollIntoView({ block: 'nearest' }); }
 }
-// The list is one stop of Tab: only the selected row, or the first, takes it.
+// The list is one stop of Tab.
 function rove() {
 	const list = rows(), one = selected() ?? list[0];
 	for (const row of list) $('.p', row)?.setAttribute('tabindex', row === one ? '0' : '-1');
@@ -39,7 +39,7 @@ async function peek(row) {
 	const open = $('#peek .peeked')?.dataset.number;
 	if (open === row.dataset.number) return unpeek();
 	await htmx.ajax('GET', `/cases/${row.dataset.number}/peek`, { source: $('#peek'), target: '#peek', swap: 'innerMorph' });
-	address(row.dataset.number);
+	if ($('#peek .peeked')?.dataset.number === row.dataset.number) address(row.dataset.number);
 }
 function unpeek() {
 	const pane = $('#peek');
@@ -56,7 +56,7 @@ function address(number) {
 }
 listen('moksori:unpeek', unpeek);
 
-// Where a key looks for its button: an open menu, the toast, the selected row, the peek pane of that row, the page.
+// A key looks for its button from the nearest place outwards.
 function press(key) {
 	const menu = $('details.menu[open]'), row = selected();
 	const pane = $('#peek .peeked');
@@ -95,16 +95,17 @@ const plain = {
 	Space: e => e.target.matches('button, summary, input') ? false : selected() && $('#peek') ? (peek(selected()), tell('listkey'), true) : false,
 	Period: () => $('#pill') && ($('#pill').click(), true),
 	Slash: () => { const field = $('.ask input') ?? $('.find input'); field?.focus(); field?.select(); return !!field; },
-	KeyC: () => claim(), KeyU: () => (menuOfRow('u'), true), KeyT: () => (menuOfRow('t'), true), KeyL: () => (menuOfRow('l'), true), KeyY: () => (menuOfRow('y'), true),
-	KeyR: () => press('r'), KeyN: () => press('n'), KeyE: () => press('e'), KeyZ: () => press('z'),
+	KeyC: () => claim(),
 	BracketLeft: () => press('['), BracketRight: () => press(']'),
 	KeyG: () => { going = performance.now(); return true; },
 };
 for (let n = 1; n <= 5; n += 1) plain[`Digit${n}`] = () => !!$('details.menu[open]') && press(String(n));
+for (const key of 'utly') plain[`Key${key.toUpperCase()}`] = () => (menuOfRow(key), true);
+for (const key of 'rnez') plain[`Key${key.toUpperCase()}`] = () => press(key);
 const repeats = new Set(['KeyJ', 'KeyK', 'ArrowDown', 'ArrowUp']);
 
 function open() { const link = $('.p', selected()); link?.click(); return !!link; }
-// With nothing selected `c` claims the next case; a double press is one claim.
+// With nothing selected it claims the next case; a double press is one claim.
 function claim() {
 	if (claiming) return true;
 	claiming = true;

@@ -1,14 +1,14 @@
 // Content is pushed, order is pulled: the list changes places only when nobody uses it.
 const words = document.getElementById('words')?.dataset ?? {};
 const $ = (selector, root = document) => root.querySelector(selector);
-const fill = (pattern, values) => pattern.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
+const hide = (selector, hidden = true) => $(selector)?.toggleAttribute('hidden', hidden);
+const fill = (pattern, value) => pattern.replace(/\{\w+\}/, value);
 const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`moksori:${name}`, { detail }));
 const now = () => performance.now();
-const age = since => now() - since;
+const age = since => now() - since, never = -1e9;
 const listen = (name, act, capture) => document.addEventListener(name, act, capture);
 const stream = e => e.target.matches?.('.stream');
 
-// The stream.
 const delays = [1, 2, 5, 10, 15];
 let heard = now(), downSince = null, attempt = 0, failures = 0, retry = 0, version = null, lastId = 0, parkedStream = null;
 
@@ -28,7 +28,7 @@ function reconnect(take) {
 	htmx.process(fresh);
 }
 function down() { downSince ??= now(); }
-function up() { downSince = null; attempt = failures = 0; heard = now(); $('#parked')?.setAttribute('hidden', ''); show(); }
+function up() { downSince = null; attempt = failures = 0; heard = now(); hide('#parked'); show(); }
 // The extension never retries when its first request fails, so its element is replaced.
 function firstFailed(e) {
 	if (!stream(e) || e.target._htmx?.sse) return;
@@ -37,8 +37,6 @@ function firstFailed(e) {
 	attempt = failures + 1;
 	retry = setTimeout(reconnect, delays[Math.min(failures++, delays.length - 1)] * 1000);
 }
-listen('htmx:response:error', firstFailed);
-listen('htmx:error', firstFailed);
 listen('htmx:sse:before:connection', e => {
 	if (e.detail.connection.attempt > 0 && !document.hidden) { down(); attempt = e.detail.connection.attempt; }
 });
@@ -62,12 +60,11 @@ on('hello', pulse);
 on('beat', pulse);
 on('order', data => { pending.fresh += data.in ?? 0; pending.moved += (data.moved ?? 0) + (data.out ?? 0); settle(); });
 on('resync', () => { pending.moved += 1; if ($('#rows')) settle(); else location.reload(); });
-on('parked', () => { parkedStream = $('.stream'); parkedStream?.remove(); downSince = null; $('#parked')?.removeAttribute('hidden'); show(); });
+on('parked', () => { parkedStream = $('.stream'); parkedStream?.remove(); downSince = null; hide('#parked', false); show(); });
 on('signedout', () => {
 	$('.stream')?.remove();
 	signedOut();
 });
-on('reload', offerReload);
 
 function show() {
 	const state = $('#live-state'), lost = $('#lost');
@@ -75,17 +72,16 @@ function show() {
 	state.hidden = false;
 	const late = age(heard) >= 20000 || downSince !== null || !$('.stream');
 	state.classList.toggle('late', late);
-	const say = late ? fill(words.late, { n: Math.floor(age(heard) / 1000) }) : words.live;
+	const say = late ? fill(words.late, Math.floor(age(heard) / 1000)) : words.live;
 	const place = $('.say', state);
 	if (place.textContent !== say) place.textContent = say;
 	if (!lost) return;
 	lost.hidden = !(downSince !== null && age(downSince) > 5000 && !document.hidden);
-	if (!lost.hidden) { const span = $('span', lost); span.textContent = fill(span.dataset.pattern, { n: attempt }); }
+	if (!lost.hidden) { const span = $('span', lost); span.textContent = fill(span.dataset.pattern, attempt); }
 }
 
-// The list: held while somebody uses it.
 const pending = { fresh: 0, moved: 0 };
-let inside = false, listKey = -1e9, active = now(), visible = -1e9, pulledAt = -1e9, timer = 0, pulling = false;
+let inside = false, listKey = never, active = now(), visible = never, pulledAt = never, timer = 0, pulling = false;
 const rows = () => $('#rows');
 addEventListener('pointermove', e => {
 	active = now();
@@ -113,7 +109,7 @@ function settle() {
 	}
 	if (!pill) return;
 	pill.hidden = !waiting;
-	$('span', pill).textContent = ['fresh', 'moved'].filter(kind => pending[kind]).map(kind => fill(words[kind], { n: pending[kind] })).join(' · ');
+	$('span', pill).textContent = ['fresh', 'moved'].filter(kind => pending[kind]).map(kind => fill(words[kind], pending[kind])).join(' · ');
 }
 async function pull() {
 	const list = rows();
@@ -123,7 +119,7 @@ async function pull() {
 	pulledAt = now();
 	const taken = { ...pending };
 	const selected = $('[data-ui-selected]', list);
-	const index = [...list.querySelectorAll('.row')].indexOf(selected), y = selected?.getBoundingClientRect().top;
+	const index = [...list.querySelectorAll('.row')].indexOf(selected), y = selected?.getBoundingClientRect().y;
 	let done = false;
 	const check = e => { if (e.detail.ctx?.response?.status === 200) done = true; };
 	list.addEventListener('htmx:after:request', check);
@@ -134,37 +130,35 @@ async function pull() {
 	if (!done) return;
 	pending.fresh -= taken.fresh;
 	pending.moved -= taken.moved;
-	$('#pill')?.setAttribute('hidden', '');
-	if (selected?.isConnected) scrollBy(0, selected.getBoundingClientRect().top - y);
+	hide('#pill');
+	if (selected?.isConnected) scrollBy(0, selected.getBoundingClientRect().y - y);
 	else if (index >= 0) tell('reselect', index);
 	settle();
 }
 
-// A press just after the row under it changed opens nothing.
+// A press right after its row changed opens nothing.
 const changed = new WeakMap();
 listen('htmx:before:swap', e => {
-	for (const task of e.detail.tasks ?? []) {
-		const row = task.target?.closest?.('.row');
-		if (row) changed.set(row, now());
-		else if (task.target?.id === 'rows') for (const one of task.target.querySelectorAll('.row')) changed.set(one, now());
+	for (const { target } of e.detail.tasks ?? []) {
+		if (target?.matches?.('.row')) changed.set(target, now());
+		if (target?.id === 'rows') for (const row of target.querySelectorAll('.row')) changed.set(row, now());
 	}
 });
 listen('click', e => {
 	const row = e.target.closest?.('.row');
-	if (!row || e.detail === 0 || age(changed.get(row) ?? -1e9) > 500) return;
+	if (!row || e.detail === 0 || age(changed.get(row) ?? never) > 500) return;
 	e.preventDefault();
 	e.stopImmediatePropagation();
 	row.setAttribute('data-ui-struck', '');
 	setTimeout(() => row.removeAttribute('data-ui-struck'), 1000);
 }, true);
 
-// Toasts stay eight seconds, and while somebody is at them.
 let fading = 0;
 const fade = () => { clearTimeout(fading); fading = setTimeout(() => $('#toast:hover, #toast:focus-within') ? fade() : $('#toast').replaceChildren(), 8000); };
 function toast(text, button, act) {
 	const box = document.createElement('div');
 	box.className = 'flash bad';
-	box.setAttribute('role', 'alert');
+	box.role = 'alert';
 	box.append(text);
 	if (button) box.append(Object.assign(document.createElement('button'), { className: 'b', textContent: button, onclick: act }));
 	$('#toast').replaceChildren(box);
@@ -177,40 +171,37 @@ function offerReload() {
 new MutationObserver(fade).observe($('#toast'), { childList: true });
 fade();
 const failed = e => {
-	const from = e.target, response = e.detail.ctx?.response;
-	if (from.matches?.('.stream, .composer form')) return;
+	const { response } = e.detail.ctx ?? {};
+	if (e.target.matches?.('.stream, .composer form')) return;
 	if (response?.status === 401) return signedOut();
-	if (!response || response.status >= 500) toast(fill(words.failed, { id: response?.headers?.get('x-error-id') ?? '-' }));
+	if (!response || response.status >= 500) toast(fill(words.failed, response?.headers?.get('x-error-id') ?? '-'));
 };
-listen('htmx:response:error', failed);
-listen('htmx:error', failed);
+for (const kind of ['htmx:response:error', 'htmx:error']) { listen(kind, firstFailed); listen(kind, failed); }
 
-// A slow request says so, after 300 ms.
 let busy = 0, slow = 0;
 listen('htmx:before:request', e => {
 	if (stream(e)) return;
 	busy += 1;
-	slow ||= setTimeout(() => { $('#progress').hidden = false; $('#main').setAttribute('aria-busy', 'true'); }, 300);
+	slow ||= setTimeout(() => { hide('#progress', false); $('#main').setAttribute('aria-busy', 'true'); }, 300);
 });
 listen('htmx:finally:request', e => {
 	if (stream(e) || --busy > 0) return;
 	busy = 0;
 	clearTimeout(slow);
 	slow = 0;
-	$('#progress').hidden = true;
+	hide('#progress');
 	$('#main').removeAttribute('aria-busy');
 });
 
-// A new post below the fold of a thread.
 const thread = $('#thread'), below = $('#below');
 let unseen = 0;
 if (thread) {
 	const end = () => thread.getBoundingClientRect().bottom - innerHeight < 120;
 	new MutationObserver(changes => {
-		const more = changes.reduce((sum, change) => sum + [...change.addedNodes].filter(node => node.matches?.('.msg')).length, 0);
+		const more = changes.flatMap(change => [...change.addedNodes]).filter(node => node.matches?.('.msg')).length;
 		if (!more || end()) return;
 		unseen += more;
-		$('span', below).textContent = fill(words.newBelow, { n: unseen });
+		$('span', below).textContent = fill(words.newBelow, unseen);
 		below.hidden = false;
 	}).observe(thread, { childList: true });
 	const seen = () => { unseen = 0; below.hidden = true; };
@@ -235,7 +226,7 @@ listen('change', e => {
 listen('visibilitychange', () => {
 	if (document.hidden) return;
 	inside = false;
-	listKey = -1e9;
+	listKey = never;
 	heard = now();
 	pull();
 	visible = now();

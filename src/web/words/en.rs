@@ -257,7 +257,7 @@ pub const EN: Words = Words {
     link_spent: "This link was used or has expired. Ask for a new one.",
     // Keys.
     key_move: "down, up",
-    key_open: "open",
+    key_open: "Open",
     key_menu: "label 1-5",
     key_back: "close, back to the list",
     key_new: "show the new order",
