@@ -22,7 +22,7 @@ use crate::{
     demo,
     desk::Desk,
     index::Follower,
-    query,
+    query::Query,
     queue::{Catalog, NewAgent, Store},
     rules,
     search::{Order, Page, Scope, Search},
@@ -292,7 +292,7 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
 
 /// Searches everything, as an operator at the machine may.
 pub(crate) async fn search(store: &Arc<Store>, index: &Arc<Search>, query: &str, limit: usize) -> Result<Value> {
-    let query = query::parse(query)?;
+    let query: Query = query.parse()?;
     let catalog = store.catalog();
     let scope = Scope {
         teams: catalog.teams.iter().map(|team| team.id).collect(),

@@ -63,6 +63,7 @@ pub struct Follower {
     newest: MentionId,
     asks: mpsc::Receiver<oneshot::Sender<usize>>,
     ask: mpsc::Sender<oneshot::Sender<usize>>,
+    purging: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Follower {
@@ -73,7 +74,7 @@ impl Follower {
     pub async fn new(store: Arc<Store>, search: Arc<Search>, clock: Clock, seq: Seq) -> Result<Follower, Error> {
         let newest = store.read(move |reader| reader.newest_mention_at(seq)).await?;
         let (ask, asks) = mpsc::channel(1);
-        let follower = Follower { store, search, clock, seq, newest, asks, ask };
+        let follower = Follower { store, search, clock, seq, newest, asks, ask, purging: None };
         follower.load_names().await?;
         follower.load_facts().await?;
         Ok(follower)
@@ -121,8 +122,9 @@ impl Follower {
                 Ok(true) => {}
                 Ok(false) => {
                     for asker in waiting.drain(..) {
-                        // Whoever asked may have gone.
-                        drop(asker.send(self.search.documents()));
+                        if asker.send(self.search.documents()).is_err() {
+                            tracing::debug!("whoever asked for a new index has gone");
+                        }
                     }
                     tokio::select! {
                         changed = commits.changed() => if changed.is_err() { break },
@@ -143,6 +145,9 @@ impl Follower {
                     }
                 }
             }
+        }
+        if let Some(purging) = self.purging.take() {
+            drop(purging.await);
         }
         let search = self.search;
         match tokio::task::spawn_blocking(move || search.flush()).await {
@@ -216,16 +221,33 @@ impl Follower {
                 batch.upserts.push(document(post, newest));
             }
         }
+        let deletes = !batch.deletes.is_empty();
         let search = Arc::clone(&self.search);
-        tokio::task::spawn_blocking(move || {
-            let deletes = !batch.deletes.is_empty();
-            search.apply(batch)?;
-            if deletes { search.purge() } else { Ok(()) }
-        })
-        .await
-        .map_err(|_| Error::Stopped)??;
+        tokio::task::spawn_blocking(move || search.apply(batch)).await.map_err(|_| Error::Stopped)??;
         self.seq = seq;
+        if deletes {
+            self.purge();
+        }
         Ok(true)
+    }
+
+    /// Has deleted text rewritten out of the index files, beside the stream: it may take a while.
+    fn purge(&mut self) {
+        let search = Arc::clone(&self.search);
+        let before = self.purging.take();
+        self.purging = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                // Its own failure was told already.
+                drop(before.await);
+            }
+            match tokio::task::spawn_blocking(move || search.purge()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "deleted text is still in the index files")
+                }
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "purging the index crashed"),
+            }
+        }));
     }
 }
 

@@ -69,13 +69,14 @@ impl Account {
         metrics: Metrics,
     ) -> Result<Arc<Account>, Error> {
         let fail = |reason: String| Error::Account { account: config.key.clone(), reason };
-        for name in config.secrets.keys().filter(|name| !file.secrets.contains(name)) {
+        if let Some(name) = config.secrets.keys().find(|name| !file.secrets.contains(name)) {
             return Err(fail(format!("connector {} knows no secret `{name}`; remove it", file.connector)));
         }
         let mut secrets = BTreeMap::new();
         for name in &file.secrets {
             let source = config.secrets.get(name);
-            let source = source.ok_or_else(|| fail(format!("add secrets.{name} = {{ env = \"NAME\" }} or {{ file = \"PATH\" }}")))?;
+            let source =
+                source.ok_or_else(|| fail(format!("add secrets.{name} = {{ env = \"NAME\" }} or {{ file = \"PATH\" }}")))?;
             secrets.insert(name.clone(), source.read().map_err(|error| fail(format!("secret `{name}`: {error}")))?);
         }
         let http = match (file.ingress, &config.base, &config.path) {
@@ -155,7 +156,8 @@ impl Account {
     /// The URL of a rendered path: below the base, unless it is whole already.
     fn url(&self, path: &str) -> Result<Url, Error> {
         let base = self.config.base.as_ref().map_or("", |base| base.as_str().trim_end_matches('/'));
-        let whole = if path.starts_with("https://") || path.starts_with("http://") { path.to_owned() } else { format!("{base}{path}") };
+        let whole =
+            if path.starts_with("https://") || path.starts_with("http://") { path.to_owned() } else { format!("{base}{path}") };
         // The text is not repeated: it may hold a key.
         Url::parse(&whole).map_err(|error| Error::Refused(format!("not a URL: {error}")))
     }

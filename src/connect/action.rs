@@ -7,11 +7,13 @@ use super::{
     Account, Error,
     account::json,
     format::{Action, AnswerMap, Do, Idempotency, Lookup},
-    home::{Outgoing, Receipt},
     map::time,
     request::Answer,
 };
-use crate::clock::Time;
+use crate::{
+    clock::Time,
+    desk::{Outgoing, Receipt},
+};
 
 /// What is known of a reply after an attempt.
 #[derive(Debug)]
@@ -78,8 +80,12 @@ async fn judge(account: &Account, action: &Action, reply: &Outgoing, error: Erro
         // A gateway may say 5xx for a platform that has acted.
         Error::Status { status, .. } if status >= 500 => doubt(account, action, reply, &text).await,
         Error::Status { reason, .. } => Outcome::Failed(reason.map_or(text.clone(), |reason| format!("{text}: {reason}"))),
-        Error::Broken(_) | Error::Timeout(_) | Error::TooLarge(_) | Error::Garbage(_) => doubt(account, action, reply, &text).await,
-        Error::Refused(_) | Error::Template { .. } | Error::Account { .. } | Error::File(_) | Error::Loop => Outcome::Failed(text),
+        Error::Broken(_) | Error::Timeout(_) | Error::TooLarge(_) | Error::Garbage(_) => {
+            doubt(account, action, reply, &text).await
+        }
+        Error::Refused(_) | Error::Template { .. } | Error::Account { .. } | Error::File(_) | Error::Loop => {
+            Outcome::Failed(text)
+        }
     }
 }
 
@@ -106,7 +112,7 @@ async fn look_up(account: &Account, action: &Action, lookup: &Lookup, reply: &Ou
     let answer: Answer = account.send(account.request(Method::GET, &lookup.path, &lookup.query, &values)?, false).await?;
     let answer = json(&answer)?;
     for item in lookup.records.all(&answer) {
-        if lookup.when.render(&context! { item => item, ..values.clone() })?.trim() == "true" {
+        if lookup.when.render(&context! { item => item, ..values.clone() })?.trim().eq_ignore_ascii_case("true") {
             return Ok(receipt(&action.answer, item, account.clock.now()));
         }
     }

@@ -12,7 +12,8 @@ use serde::Deserialize;
 
 use super::{
     format::{
-        Action, ActionKind, Defaults, Do, ErrorRow, Idempotency, Identify, Ingress, Limits, Map, Order, Paging, Recorded, Stream,
+        Action, ActionKind, Defaults, Do, ErrorRow, Idempotency, Identify, Ingress, Limits, Map, Order, Paging, Recorded,
+        Stream,
     },
     template::Template,
 };
@@ -136,10 +137,20 @@ impl ConnectorFile {
 
     /// The row of the error table for an answer; the defaults are those of most platforms.
     pub fn on_error(&self, status: u16, body: &serde_json::Value) -> Do {
-        let row = self.errors.iter().find(|row| {
-            row.status.has(status) && row.body.as_ref().is_none_or(|path| path.first(body).is_some())
-        });
-        row.map_or(if status == 429 { Do::BackOff } else if status >= 500 { Do::Retry } else { Do::Stop }, |row| row.action)
+        let row = self
+            .errors
+            .iter()
+            .find(|row| row.status.has(status) && row.body.as_ref().is_none_or(|path| path.first(body).is_some()));
+        row.map_or(
+            if status == 429 {
+                Do::BackOff
+            } else if status >= 500 {
+                Do::Retry
+            } else {
+                Do::Stop
+            },
+            |row| row.action,
+        )
     }
 
     /// The map of a stream.
@@ -174,7 +185,11 @@ impl ConnectorFile {
                 return fail("cursor", "a polled stream needs a cursor".into(), "name what to remember: cursor = \"$.id\"");
             }
             if stream.order == Order::NewestFirst && matches!(stream.page, Paging::Cursor) {
-                return fail("page", "kind cursor walks upwards".into(), "set order = \"oldest_first\" or page by link, token or offset");
+                return fail(
+                    "page",
+                    "kind cursor walks upwards".into(),
+                    "set order = \"oldest_first\" or page by link, token or offset",
+                );
             }
             if stream.pace == 0 || stream.max_pages == 0 || stream.first_pages == 0 {
                 return fail("pace", "pace, max_pages and first_pages start at 1".into(), "write 1 or more");

@@ -15,22 +15,8 @@ pub struct Span(pub Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        duration(deserializer).map(Span)
+        crate::clock::span::deserialize(deserializer).map(Span)
     }
-}
-
-/// Reads a [`Duration`] written as `300ms`, `20s`, `5m` or `7d`.
-///
-/// # Errors
-/// When it is written otherwise, or negative.
-pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
-    let span = match days {
-        Some(days) => Some(Duration::from_secs(u64::from(days) * 86_400)),
-        None => text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok()),
-    };
-    span.ok_or_else(|| de::Error::custom(format!("`{text}` is not a length of time like \"300ms\", \"20s\", \"5m\" or \"7d\"")))
 }
 
 /// How posts come in.
@@ -387,7 +373,7 @@ pub struct Lookup {
     pub query: BTreeMap<String, Template>,
     /// The posts of the answer.
     pub records: Path,
-    /// Renders `true` for the post that is our reply; reads `item` and `reply`.
+    /// Renders true for the post that is our reply; reads `item` and `reply`.
     pub when: Template,
 }
 
@@ -499,4 +485,3 @@ fn get() -> String {
 fn ok() -> u16 {
     200
 }
-

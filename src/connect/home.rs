@@ -2,76 +2,32 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use super::Error;
 use crate::{
+    bus::Bus,
     case::ReplyId,
     clock::Time,
-    mention::{Envelope, Lang},
-    text::LengthRule,
+    desk::{Capability, Desk, Outgoing, Receipt, Watched},
+    mention::Envelope,
 };
 
-/// A mention that somebody works on, to be looked at again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
-    /// The platform's global id.
-    pub native_id: String,
-    /// The id that its API wants.
-    pub local_ref: String,
-    /// [`Envelope::version`] of what we have.
-    pub version: i64,
-}
-
-/// A reply that is due; it is committed as `sending`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Which reply.
-    pub id: ReplyId,
-    /// Key of the account that answers.
-    pub account: String,
-    /// What it says, signed.
-    pub text: String,
-    /// The post that it answers.
-    pub target_native_id: String,
-    /// How the platform's API calls that post.
-    pub target_local_ref: Option<String>,
-    /// Its author's handle.
-    pub target_handle: String,
-    /// Who can see that post; the reply is never wider.
-    pub visibility: Option<String>,
-    /// The same for every attempt.
-    pub idempotency_key: String,
-    /// Its language.
-    pub lang: Lang,
-}
-
-/// The platform's word that it has a reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The new post's global id.
-    pub native_id: String,
-    /// Its local id.
-    pub local_ref: Option<String>,
-    /// Where a person can read it.
-    pub url: Option<String>,
-    /// When it was posted.
-    pub at: Time,
-}
-
-/// What an account can do; the console shows it without knowing the platform.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Capability {
-    /// `reply`, or `link_only` where the platform takes no replies through its API.
-    pub reply: &'static str,
-    /// How long a reply may be.
-    pub length: Option<LengthRule>,
-}
+/// Bytes that are appended at once; a first walk may bring more.
+const APPEND_BYTES: usize = 1 << 20;
 
 /// Where mentions go and replies come from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Home {
+    /// A running desk.
+    Desk {
+        /// Where mentions go.
+        bus: Bus,
+        /// Where replies and cursors are.
+        desk: Arc<Desk>,
+    },
     /// In memory: connector tests.
     Tray(Arc<Tray>),
 }
@@ -110,6 +66,20 @@ impl Tray {
     }
 }
 
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Home::Desk { .. } => "Home::Desk",
+            Home::Tray(_) => "Home::Tray",
+        })
+    }
+}
+
+/// The desk's or the bus's failure; what was to be kept will be brought again.
+fn failed(error: impl fmt::Display) -> Error {
+    Error::Home(error.to_string())
+}
+
 impl Home {
     /// Makes mentions durable.
     pub(super) async fn append(&self, mentions: Vec<Envelope>) -> Result<(), Error> {
@@ -117,6 +87,22 @@ impl Home {
             return Ok(());
         }
         match self {
+            Home::Desk { bus, .. } => {
+                let (mut batch, mut bytes) = (Vec::new(), 0);
+                for mention in &mentions {
+                    let record = serde_json::to_vec(mention).map_err(failed)?;
+                    bytes += record.len();
+                    batch.push(record);
+                    if bytes >= APPEND_BYTES {
+                        bus.append(std::mem::take(&mut batch)).await.map_err(failed)?;
+                        bytes = 0;
+                    }
+                }
+                if !batch.is_empty() {
+                    bus.append(batch).await.map_err(failed)?;
+                }
+                Ok(())
+            }
             Home::Tray(tray) => tray.with(|kept| {
                 if let Some(left) = &mut kept.appends_left {
                     *left = left.checked_sub(1).ok_or_else(|| Error::Home("crashed".into()))?;
@@ -130,6 +116,7 @@ impl Home {
     /// Where a walk left off.
     pub(super) async fn cursor(&self, name: &str) -> Result<Option<String>, Error> {
         match self {
+            Home::Desk { desk, .. } => desk.cursor(name).await.map_err(failed),
             Home::Tray(tray) => Ok(tray.with(|kept| kept.cursors.get(name).cloned())),
         }
     }
@@ -137,6 +124,7 @@ impl Home {
     /// Remembers where a walk is; what lies before is durable.
     pub(super) async fn save_cursor(&self, name: &str, value: &str) -> Result<(), Error> {
         match self {
+            Home::Desk { desk, .. } => desk.save_cursor(name, value).await.map_err(failed),
             Home::Tray(tray) => {
                 tray.with(|kept| kept.cursors.insert(name.to_owned(), value.to_owned()));
                 Ok(())
@@ -145,8 +133,9 @@ impl Home {
     }
 
     /// Unfinished mentions to look at again.
-    pub(super) async fn watched(&self, _source: &str, _since: Time, limit: usize) -> Result<Vec<Watched>, Error> {
+    pub(super) async fn watched(&self, source: &str, since: Time, limit: usize) -> Result<Vec<Watched>, Error> {
         match self {
+            Home::Desk { desk, .. } => desk.watched(source, since, limit).await.map_err(failed),
             Home::Tray(tray) => Ok(tray.with(|kept| kept.watched.iter().take(limit).cloned().collect())),
         }
     }
@@ -154,6 +143,7 @@ impl Home {
     /// The next due reply of one of `accounts`.
     pub(super) async fn take_reply(&self, accounts: &[String]) -> Result<Option<Outgoing>, Error> {
         match self {
+            Home::Desk { desk, .. } => desk.take_reply(accounts).await.map_err(failed),
             Home::Tray(tray) => Ok(tray.with(|kept| {
                 let at = kept.due.iter().position(|reply| accounts.contains(&reply.account))?;
                 kept.due.remove(at)
@@ -161,9 +151,18 @@ impl Home {
         }
     }
 
+    /// When the next queued reply is due.
+    pub(super) async fn next_reply_due(&self) -> Result<Option<Time>, Error> {
+        match self {
+            Home::Desk { desk, .. } => desk.next_reply_due().await.map_err(failed),
+            Home::Tray(tray) => Ok(tray.with(|kept| (!kept.due.is_empty()).then_some(Time(0)))),
+        }
+    }
+
     /// Replies that a crash left in `sending`.
     pub(super) async fn replies_in_doubt(&self) -> Result<Vec<Outgoing>, Error> {
         match self {
+            Home::Desk { desk, .. } => desk.replies_in_doubt().await.map_err(failed),
             Home::Tray(tray) => Ok(tray.with(|kept| std::mem::take(&mut kept.in_doubt))),
         }
     }
@@ -171,30 +170,31 @@ impl Home {
     /// The platform has it.
     pub(super) async fn reply_sent(&self, id: ReplyId, receipt: Receipt) -> Result<(), Error> {
         match self {
+            Home::Desk { desk, .. } => desk.reply_sent(id, receipt).await.map_err(failed),
             Home::Tray(tray) => tray.note(id, format!("sent {}", receipt.native_id)),
         }
-        Ok(())
     }
 
     /// The platform does not have it; tried again at `retry_at`, or a person decides.
     pub(super) async fn reply_failed(&self, id: ReplyId, reason: &str, retry_at: Option<Time>) -> Result<(), Error> {
         match self {
+            Home::Desk { desk, .. } => desk.reply_failed(id, reason, retry_at).await.map_err(failed),
             Home::Tray(tray) => tray.note(id, retry_at.map_or(format!("failed {reason}"), |at| format!("retry {at}"))),
         }
-        Ok(())
     }
 
     /// Nobody knows.
     pub(super) async fn reply_unknown(&self, id: ReplyId, reason: &str) -> Result<(), Error> {
         match self {
+            Home::Desk { desk, .. } => desk.reply_unknown(id, reason).await.map_err(failed),
             Home::Tray(tray) => tray.note(id, format!("unknown {reason}")),
         }
-        Ok(())
     }
 
     /// Tells the desk what an account can do.
     pub(super) async fn set_account(&self, account: &str, capability: Capability) -> Result<(), Error> {
         match self {
+            Home::Desk { desk, .. } => desk.set_account(account, capability).await.map_err(failed),
             Home::Tray(tray) => {
                 tray.with(|kept| kept.capabilities.insert(account.to_owned(), capability));
                 Ok(())
@@ -204,7 +204,8 @@ impl Home {
 }
 
 impl Tray {
-    fn note(&self, id: ReplyId, outcome: String) {
+    fn note(&self, id: ReplyId, outcome: String) -> Result<(), Error> {
         self.with(|kept| kept.outcomes.push((id, outcome)));
+        Ok(())
     }
 }

@@ -15,6 +15,15 @@ const LONGEST_TAG: usize = 8 * 1024;
 /// The text of `html`: `<br>` and blocks make lines, `.invisible` is dropped, entities are resolved.
 /// Never fails: what is no tag is text.
 pub fn html_to_text(html: &str) -> String {
+    text_of(html, false)
+}
+
+/// The text of `html` as its writer typed it: with the parts of addresses that are not shown.
+pub(super) fn html_as_typed(html: &str) -> String {
+    text_of(html, true)
+}
+
+fn text_of(html: &str, with_invisible: bool) -> String {
     let mut out = String::with_capacity(html.len());
     // Names of the elements that are open since one that is not shown, outermost first.
     let mut hidden: Vec<String> = Vec::new();
@@ -37,7 +46,8 @@ pub fn html_to_text(html: &str) -> String {
             continue;
         }
         let closing = tag.starts_with('/');
-        let name = tag.trim_start_matches('/').split(|c: char| c.is_whitespace() || c == '/').next().unwrap_or("").to_lowercase();
+        let name =
+            tag.trim_start_matches('/').split(|c: char| c.is_whitespace() || c == '/').next().unwrap_or("").to_lowercase();
         if hidden.is_empty() {
             match name.as_str() {
                 "br" => out.push('\n'),
@@ -50,7 +60,7 @@ pub fn html_to_text(html: &str) -> String {
             if let Some(at) = hidden.iter().rposition(|open| *open == name) {
                 hidden.truncate(at);
             }
-        } else if !void && (!hidden.is_empty() || UNSEEN.contains(&name.as_str()) || invisible(tag)) {
+        } else if !void && (!hidden.is_empty() || UNSEEN.contains(&name.as_str()) || (!with_invisible && invisible(tag))) {
             hidden.push(name);
         }
     }
@@ -109,14 +119,17 @@ fn invisible(tag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::html_to_text;
+    use super::{html_as_typed, html_to_text};
 
     #[test]
     fn html_becomes_the_lines_that_people_read() {
         for (html, text) in [
             ("<p>배송이 안 와요.<br />환불해 주세요</p>", "배송이 안 와요.\n환불해 주세요"),
             ("<p>하나</p><p>둘</p>", "하나\n둘"),
-            ("<p><span class=\"h-card\"><a href=\"https://x.example/@a\" class=\"u-url mention\">@<span>a</span></a></span> 안녕</p>", "@a 안녕"),
+            (
+                "<p><span class=\"h-card\"><a href=\"https://x.example/@a\" class=\"u-url mention\">@<span>a</span></a></span> 안녕</p>",
+                "@a 안녕",
+            ),
             (
                 "<a href=\"https://example.com/a/long\"><span class=\"invisible\">https://</span><span class=\"ellipsis\">example.com/a</span><span class=\"invisible\">/long</span></a>",
                 "example.com/a",
@@ -136,6 +149,12 @@ mod tests {
         ] {
             assert_eq!(html_to_text(html), text, "{html}");
         }
+    }
+
+    #[test]
+    fn an_address_is_whole_as_its_writer_typed_it() {
+        let html = "<p>여기: <a href='https://example.com/a/long'><span class='invisible'>https://</span><span>example.com/a</span><span class='invisible'>/long</span></a></p>";
+        assert_eq!(html_as_typed(html), "여기: https://example.com/a/long");
     }
 
     #[test]

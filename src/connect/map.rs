@@ -32,7 +32,8 @@ pub(super) struct Facts<'walk> {
 /// Why it is none, as a word for the metrics.
 pub(super) fn mention(map: &Map, item: &Json, facts: &Facts<'_>) -> Result<Envelope, &'static str> {
     let text = |field: &Option<Field>| field.as_ref().and_then(|field| field.text(item));
-    let count = |field: &Option<Field>| text(field).and_then(|text| text.parse::<f64>().ok()).map(|number| number.max(0.0) as u64);
+    let count =
+        |field: &Option<Field>| text(field).and_then(|text| text.parse::<f64>().ok()).map(|number| number.max(0.0) as u64);
     let native_id = map.native_id.text(item).ok_or("no_id")?;
     let source = text(&map.source).unwrap_or_else(|| facts.source.to_owned());
     let op = match text(&map.op).as_deref() {
@@ -167,7 +168,12 @@ mod tests {
                 side: Side::Customer,
                 conversation: Some("t".into()),
                 parent: Some("0".into()),
-                author: Some(Author { native_id: "a".into(), handle: "min".into(), name: Some("민지".into()), reach: Some(12) }),
+                author: Some(Author {
+                    native_id: "a".into(),
+                    handle: "min".into(),
+                    name: Some("민지".into()),
+                    reach: Some(12)
+                }),
                 text: "안녕\n하세요".into(),
                 lang: Some("ko".into()),
                 url: Some("https://host/1".into()),

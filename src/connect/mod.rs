@@ -35,7 +35,7 @@ mod template;
 pub use account::{Account, OwnIds};
 pub use file::{ConnectorFile, FileError};
 pub use format::Do;
-pub use home::{Capability, Home, Outgoing, Receipt, Tray, Watched};
+pub use home::{Home, Tray};
 pub use html::html_to_text;
 pub use outbox::Outbox;
 pub use poll::{Poller, Walk};
@@ -82,7 +82,7 @@ pub struct AccountConfig {
     #[serde(default)]
     pub tags: Vec<String>,
     /// How fresh its mentions shall be.
-    #[serde(default = "five_seconds", deserialize_with = "format::duration", serialize_with = "span_text")]
+    #[serde(default = "five_seconds", with = "crate::clock::span")]
     pub interval: Duration,
     /// Permits http and private addresses: for a platform of your own inside the company.
     #[serde(default)]
@@ -113,10 +113,6 @@ impl AccountConfig {
 
 fn five_seconds() -> Duration {
     Duration::from_secs(5)
-}
-
-fn span_text<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&format!("{}ms", span.as_millis()))
 }
 
 /// The `url` crate is built without serde.
@@ -154,9 +150,9 @@ impl SecretSource {
     /// Where it was looked for in vain.
     pub fn read(&self) -> Result<Secret, String> {
         match self {
-            SecretSource::Env(name) => {
-                std::env::var(name).map(|value| Secret::new(&value)).map_err(|_| format!("environment variable {name} is not set"))
-            }
+            SecretSource::Env(name) => std::env::var(name)
+                .map(|value| Secret::new(&value))
+                .map_err(|_| format!("environment variable {name} is not set")),
             SecretSource::File(path) => std::fs::read_to_string(path)
                 .map(|value| Secret::new(&value))
                 .map_err(|error| format!("{}: {error}", path.display())),

@@ -4,16 +4,23 @@
 //! never forgotten. With a key that the platform remembers it is sent again; else it is looked up, or
 //! shown to a person. Nothing is posted twice on a guess.
 
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Account, Error, Home,
     action::{Outcome, doubt, send},
     format::Action,
-    home::{Capability, Outgoing},
     limits::back_off,
 };
-use crate::case::ReplyId;
+use crate::{
+    case::ReplyId,
+    clock::Time,
+    desk::{Capability, Outgoing},
+};
 
 /// Attempts after which a person decides; with back-off that is over half an hour.
 const ATTEMPTS: u32 = 12;
@@ -23,7 +30,6 @@ const ATTEMPTS: u32 = 12;
 pub struct Outbox {
     home: Home,
     accounts: BTreeMap<String, Arc<Account>>,
-    attempts: BTreeMap<ReplyId, u32>,
     doubtful: BTreeSet<ReplyId>,
 }
 
@@ -31,7 +37,7 @@ impl Outbox {
     /// An outbox for the accounts whose platforms take replies.
     pub fn new(home: Home, accounts: &[Arc<Account>]) -> Outbox {
         let accounts = accounts.iter().map(|account| (account.config.key.clone(), account.clone())).collect();
-        Outbox { home, accounts, attempts: BTreeMap::new(), doubtful: BTreeSet::new() }
+        Outbox { home, accounts, doubtful: BTreeSet::new() }
     }
 
     /// Tells the desk what each account can do.
@@ -41,51 +47,64 @@ impl Outbox {
     pub async fn announce(&self) -> Result<(), Error> {
         for (key, account) in &self.accounts {
             let action = account.file.reply();
-            let reply = if action.is_some() { "reply" } else { "link_only" };
-            self.home.set_account(key, Capability { reply, length: action.and_then(|action| action.length.clone()) }).await?;
+            let length = action.and_then(|action| action.length.clone());
+            self.home.set_account(key, Capability { reply: action.is_some(), length }).await?;
         }
         Ok(())
     }
 
-    /// Settles what a crash left in doubt; asked once, at start.
+    /// Settles what a crash left in doubt of these accounts; asked once, at start.
     ///
     /// # Errors
     /// When the desk cannot be asked or told.
-    pub async fn settle(&mut self) -> Result<usize, Error> {
-        let in_doubt = self.home.replies_in_doubt().await?;
-        for reply in &in_doubt {
-            let Some((account, action)) = self.way(reply) else {
-                self.home.reply_unknown(reply.id, "its account has no connector any more").await?;
-                continue;
-            };
+    pub async fn settle(&mut self) -> Result<(), Error> {
+        for reply in self.home.replies_in_doubt().await? {
+            let Some((account, action)) = self.way(&reply) else { continue };
             // Keys are forgotten in time, and some servers know none: a look comes first where there is one.
-            let outcome = match doubt(&account, &action, reply, "stopped while it was being sent").await {
-                Outcome::Later { .. } => send(&account, &action, reply).await,
+            let outcome = match doubt(&account, &action, &reply, "stopped while it was being sent").await {
+                Outcome::Later { .. } => send(&account, &action, &reply).await,
                 outcome => outcome,
             };
-            self.report(&account, reply, outcome).await?;
+            self.report(&account, &reply, outcome).await?;
         }
-        Ok(in_doubt.len())
+        Ok(())
     }
 
-    /// Sends what is due; returns how many replies that were.
+    /// Shows to people what a crash left in doubt of accounts that can reply no more.
     ///
     /// # Errors
     /// When the desk cannot be asked or told.
-    pub async fn step(&mut self) -> Result<usize, Error> {
-        let keys: Vec<String> = self.accounts.iter().filter(|(_, account)| account.file.reply().is_some()).map(|(key, _)| key.clone()).collect();
-        let mut count = 0;
-        while let Some(reply) = self.home.take_reply(&keys).await? {
-            count += 1;
-            match self.way(&reply) {
-                Some((account, action)) => {
-                    let outcome = send(&account, &action, &reply).await;
-                    self.report(&account, &reply, outcome).await?;
-                }
-                None => self.home.reply_failed(reply.id, "its account takes no replies", None).await?,
+    pub(super) async fn give_up_orphans(&self) -> Result<(), Error> {
+        for reply in self.home.replies_in_doubt().await? {
+            if self.way(&reply).is_none() {
+                self.home.reply_unknown(reply.id, "its account takes no replies any more").await?;
             }
         }
-        Ok(count)
+        Ok(())
+    }
+
+    /// Sends one reply that is due; false if there is none.
+    ///
+    /// # Errors
+    /// When the desk cannot be asked or told.
+    pub async fn step(&mut self) -> Result<bool, Error> {
+        let able = self.accounts.iter().filter(|(_, account)| account.file.reply().is_some());
+        let keys: Vec<String> = able.map(|(key, _)| key.clone()).collect();
+        let Some(reply) = self.home.take_reply(&keys).await? else { return Ok(false) };
+        match self.way(&reply) {
+            Some((account, action)) => {
+                let outcome = send(&account, &action, &reply).await;
+                self.report(&account, &reply, outcome).await?;
+            }
+            None => self.home.reply_failed(reply.id, "its account takes no replies", None).await?,
+        }
+        Ok(true)
+    }
+
+    /// When to look again for replies, if none is queued meanwhile.
+    pub(super) async fn next_due(&self, now: Time) -> Result<Time, Error> {
+        // What is due and was not taken is another account's: it must not keep this loop busy.
+        Ok(self.home.next_reply_due().await?.map_or(Time::NEVER, |due| due.max(now.plus(Duration::from_millis(250)))))
     }
 
     fn way(&self, reply: &Outgoing) -> Option<(Arc<Account>, Action)> {
@@ -94,17 +113,15 @@ impl Outbox {
     }
 
     async fn report(&mut self, account: &Account, reply: &Outgoing, outcome: Outcome) -> Result<(), Error> {
-        let attempts = self.attempts.remove(&reply.id).unwrap_or(0) + 1;
         let word = match outcome {
             Outcome::Sent(receipt) => {
                 self.home.reply_sent(reply.id, receipt).await?;
                 "sent"
             }
-            Outcome::Later { until, doubtful, .. } if attempts < ATTEMPTS => {
+            Outcome::Later { why, until, doubtful } if reply.attempts < ATTEMPTS => {
                 self.doubtful.extend(doubtful.then_some(reply.id));
-                let soon = account.clock.now().plus(back_off(attempts));
-                self.attempts.insert(reply.id, attempts);
-                self.home.reply_failed(reply.id, "tried again later", Some(until.unwrap_or(soon).max(soon))).await?;
+                let soon = account.clock.now().plus(back_off(reply.attempts));
+                self.home.reply_failed(reply.id, &why, Some(until.unwrap_or(soon).max(soon))).await?;
                 "retried"
             }
             Outcome::Later { why, doubtful, .. } if doubtful || self.doubtful.contains(&reply.id) => {

@@ -81,7 +81,9 @@ pub(super) fn read(answer: &Answer, stream: &Stream, paging: &Paging, step: &Ste
             Paging::None => None,
             Paging::Cursor | Paging::Offset => Some(ask(String::new())),
             Paging::Link { rel } => link(&answer.headers, rel).map(Step::Follow),
-            Paging::Token { value } => value.first(&json).and_then(Json::as_str).filter(|token| !token.is_empty()).map(|token| ask(token.into())),
+            Paging::Token { value } => {
+                value.first(&json).and_then(Json::as_str).filter(|token| !token.is_empty()).map(|token| ask(token.into()))
+            }
         }
     };
     if stream.page_order == Order::NewestFirst {

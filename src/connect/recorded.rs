@@ -25,10 +25,10 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::{
-    Account, AccountConfig, ConnectorFile, Error, FileError, Home, Metrics, OwnIds, Poller, Secret, SecretSource, Tray, Watched,
+    Account, AccountConfig, ConnectorFile, Error, FileError, Home, Metrics, OwnIds, Poller, Secret, SecretSource, Tray,
     format::{Ingress, Recorded},
 };
-use crate::{clock::Clock, mention::Envelope};
+use crate::{clock::Clock, desk::Watched, mention::Envelope};
 
 /// How a playback misbehaves for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,13 +112,8 @@ impl Playback {
         let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(no_port)?;
         let base = format!("http://{}", listener.local_addr().map_err(no_port)?);
         let url = Url::parse(&base).map_err(|error| Error::Refused(error.to_string()))?;
-        let shared = Arc::new(Shared {
-            base,
-            recorded,
-            faults: Mutex::default(),
-            asked: Mutex::default(),
-            looping: Mutex::default(),
-        });
+        let shared =
+            Arc::new(Shared { base, recorded, faults: Mutex::default(), asked: Mutex::default(), looping: Mutex::default() });
         let router = Router::new().fallback(answer).with_state(shared.clone());
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -197,7 +192,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
         Some(Fault::Bomb) => response.header(header::CONTENT_ENCODING, "gzip").body(Body::from(bomb())),
         Some(Fault::Stalled) => response.body(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>())),
-        Some(Fault::Redirect) => Response::builder().status(302).header(header::LOCATION, "http://169.254.169.254/").body(Body::empty()),
+        Some(Fault::Redirect) => {
+            Response::builder().status(302).header(header::LOCATION, "http://169.254.169.254/").body(Body::empty())
+        }
     };
     built.unwrap_or_else(|error| {
         let mut broken = Response::new(Body::from(error.to_string()));
@@ -283,11 +280,17 @@ pub fn test_account(file: &ConnectorFile, base: &Url) -> AccountConfig {
 pub async fn test_file(path: &Path) -> Result<Report, Error> {
     let file = Arc::new(ConnectorFile::load(path).map_err(Error::File)?);
     let mut report = Report::default();
-    let expected: Vec<Json> = file.recorded.iter().flat_map(|recorded| &recorded.expect).filter_map(|table| serde_json::to_value(table).ok()).collect();
+    let expected: Vec<Json> = file
+        .recorded
+        .iter()
+        .flat_map(|recorded| &recorded.expect)
+        .filter_map(|table| serde_json::to_value(table).ok())
+        .collect();
     let playback = Playback::start(path, &file).await?;
     let mut config = test_account(&file, &playback.url);
     if file.ingress == Ingress::File {
-        config.path = file.recorded.first().and_then(|recorded| recorded.reply.as_ref()).map(|name| path.with_extension("").join(name));
+        config.path =
+            file.recorded.first().and_then(|recorded| recorded.reply.as_ref()).map(|name| path.with_extension("").join(name));
     }
     let tray = Arc::new(Tray::default());
     let metrics = Metrics::new(&prometheus::Registry::new()).map_err(|error| Error::Refused(error.to_string()))?;
@@ -307,10 +310,12 @@ pub async fn test_file(path: &Path) -> Result<Report, Error> {
         watched.dedup_by(|a, b| a.native_id == b.native_id);
         report.streams.push((poller.stream_name().to_owned(), mentions));
     }
-    let found: Vec<Json> = report.streams.iter().flat_map(|(_, mentions)| mentions).filter_map(|one| serde_json::to_value(one).ok()).collect();
+    let found: Vec<Json> =
+        report.streams.iter().flat_map(|(_, mentions)| mentions).filter_map(|one| serde_json::to_value(one).ok()).collect();
     for want in &expected {
         if !found.iter().any(|have| covers(have, want)) {
-            let close = found.iter().find(|have| want.get("native_id").is_some() && have.get("native_id") == want.get("native_id"));
+            let close =
+                found.iter().find(|have| want.get("native_id").is_some() && have.get("native_id") == want.get("native_id"));
             let instead = close.map_or(String::new(), |have| format!("; there is {have}"));
             report.faults.push(format!("expected {want}{instead}"));
         }
@@ -324,9 +329,13 @@ fn covers(have: &Json, want: &Json) -> bool {
         (Json::Object(have), Json::Object(want)) => {
             want.iter().all(|(key, value)| have.get(key).is_some_and(|own| covers(own, value)))
         }
-        (Json::Array(have), Json::Array(want)) => have.len() == want.len() && have.iter().zip(want).all(|(have, want)| covers(have, want)),
+        (Json::Array(have), Json::Array(want)) => {
+            have.len() == want.len() && have.iter().zip(want).all(|(have, want)| covers(have, want))
+        }
         // People write times as text.
-        (Json::Number(at), Json::String(text)) => crate::clock::Time::parse(text).is_some_and(|time| at.as_i64() == Some(time.0)),
+        (Json::Number(at), Json::String(text)) => {
+            crate::clock::Time::parse(text).is_some_and(|time| at.as_i64() == Some(time.0))
+        }
         _ => have == want,
     }
 }

@@ -6,10 +6,12 @@ use reqwest::Method;
 use super::{
     Error, Poller, Walk,
     format::{Paging, Revisit},
-    home::Watched,
     page::{Step, read},
 };
-use crate::mention::{Envelope, Op};
+use crate::{
+    desk::Watched,
+    mention::{Envelope, Op},
+};
 
 /// One look at all watched posts of the account's source.
 ///

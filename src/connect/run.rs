@@ -8,7 +8,9 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off, toml_files};
+use super::{
+    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off, toml_files,
+};
 use crate::clock::Clock;
 
 /// Reads every connector file of a folder, by the name of its connector.
@@ -23,13 +25,18 @@ pub fn load_files(directory: &Path) -> Result<BTreeMap<String, Arc<ConnectorFile
         message,
         remedy: remedy.into(),
     };
-    let paths = toml_files(directory)
-        .map_err(|error| vec![whole(directory, format!("cannot be listed: {error}"), "point connect.directory at the folder of connectors")])?;
+    let paths = toml_files(directory).map_err(|error| {
+        vec![whole(directory, format!("cannot be listed: {error}"), "point connect.directory at the folder of connectors")]
+    })?;
     let (mut files, mut errors) = (BTreeMap::new(), Vec::new());
     for path in paths {
         match ConnectorFile::load(&path) {
             Ok(file) if files.contains_key(&file.connector) => {
-                errors.push(whole(&path, format!("a second connector `{}`", file.connector), "rename or remove one of the two files"));
+                errors.push(whole(
+                    &path,
+                    format!("a second connector `{}`", file.connector),
+                    "rename or remove one of the two files",
+                ));
             }
             Ok(file) => {
                 files.insert(file.connector.clone(), Arc::new(file));
@@ -88,7 +95,9 @@ impl Connect {
         let mut sources = BTreeSet::new();
         let pollers = self.accounts.iter().flat_map(|account| Poller::of(account, &self.home));
         pollers
-            .filter(|poller| !poller.revisits() || sources.insert((poller.account().source.clone(), poller.stream_name().to_owned())))
+            .filter(|poller| {
+                !poller.revisits() || sources.insert((poller.account().source.clone(), poller.stream_name().to_owned()))
+            })
             .collect()
     }
 
@@ -97,15 +106,21 @@ impl Connect {
         Outbox::new(self.home.clone(), &self.accounts)
     }
 
-    /// Polls and delivers until `shutdown` turns true. `replies` changes when a reply may be due. A
+    /// Polls and delivers until `shutdown` turns true. `replies` changes when a reply was queued. A
     /// walk is dropped where it stands, for its cursor has not moved; a reply that is on its way is
-    /// waited for.
-    pub async fn run<T: Send + Sync + 'static>(self, replies: watch::Receiver<T>, shutdown: watch::Receiver<bool>) {
+    /// waited for. Each account delivers by itself, so that one slow platform holds up no other.
+    pub async fn run<T: Clone + Send + Sync + 'static>(self, replies: watch::Receiver<T>, shutdown: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
         for poller in self.pollers() {
             tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone()));
         }
-        tasks.spawn(keep_delivering(self.outbox(), self.clock.clone(), replies, shutdown));
+        if let Err(error) = self.outbox().give_up_orphans().await {
+            tracing::warn!("replies in doubt of accounts that are gone stay in doubt: {error}");
+        }
+        for account in &self.accounts {
+            let outbox = Outbox::new(self.home.clone(), std::slice::from_ref(account));
+            tasks.spawn(keep_delivering(outbox, self.clock.clone(), replies.clone(), shutdown.clone()));
+        }
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!("a connector task failed: {error}");
@@ -150,34 +165,41 @@ async fn keep_polling(mut poller: Poller, clock: Clock, mut shutdown: watch::Rec
     }
 }
 
-async fn keep_delivering<T>(mut outbox: Outbox, clock: Clock, mut replies: watch::Receiver<T>, mut shutdown: watch::Receiver<bool>) {
+async fn keep_delivering<T>(
+    mut outbox: Outbox,
+    clock: Clock,
+    mut replies: watch::Receiver<T>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let (mut settled, mut failures) = (false, 0);
-    loop {
+    while !*shutdown.borrow() {
         let result = async {
             if !settled {
                 outbox.announce().await?;
                 outbox.settle().await?;
                 settled = true;
             }
-            outbox.step().await
+            // One at a time: between two the desk may shut down.
+            if outbox.step().await? {
+                return Ok(clock.now());
+            }
+            outbox.next_due(clock.now()).await
         };
-        match result.await {
-            Ok(_) => failures = 0,
+        let next = match result.await {
+            Ok(next) => {
+                failures = 0;
+                next
+            }
             Err(error) => {
                 failures += 1;
                 tracing::warn!("the outbox waits for the desk: {error}");
-                tokio::select! {
-                    () = stopped(&mut shutdown) => return,
-                    () = clock.sleep(back_off(failures)) => continue,
-                }
+                clock.now().plus(back_off(failures))
             }
-        }
+        };
         tokio::select! {
             () = stopped(&mut shutdown) => return,
+            () = clock.sleep_until(next) => {}
             changed = replies.changed() => if changed.is_err() { return },
-        }
-        if *shutdown.borrow() {
-            return;
         }
     }
 }

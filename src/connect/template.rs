@@ -19,7 +19,7 @@ static FILTERS: LazyLock<Environment<'static>> = LazyLock::new(|| {
     filters.add_filter("default", minijinja::filters::default);
     filters.add_filter("join", minijinja::filters::join);
     filters.add_filter("lower", minijinja::filters::lower);
-    filters.add_filter("plain", |html: &str| super::html_to_text(html));
+    filters.add_filter("plain", |html: &str| super::html::html_as_typed(html));
     filters.add_filter("replace", minijinja::filters::replace);
     filters.add_filter("trim", minijinja::filters::trim);
     filters.add_filter("urlencode", |text: &str, _options: Kwargs| urlencode(text));
@@ -87,7 +87,9 @@ impl Template {
         }
         // The parser takes any filter's name; rendering tells, and fails on values alone otherwise.
         match template.render(context! {}) {
-            Err(error) if matches!(error.kind(), minijinja::ErrorKind::UnknownFilter | minijinja::ErrorKind::UnknownFunction) => {
+            Err(error)
+                if matches!(error.kind(), minijinja::ErrorKind::UnknownFilter | minijinja::ErrorKind::UnknownFunction) =>
+            {
                 Err(reason(error))
             }
             _ => Ok(Template(source.to_owned())),
@@ -95,7 +97,7 @@ impl Template {
     }
 
     /// Whether it reads the value `name`.
-    pub fn reads(&self, name: &str) -> bool {
+    fn reads(&self, name: &str) -> bool {
         FILTERS.template_from_str(&self.0).is_ok_and(|template| template.undeclared_variables(false).contains(name))
     }
 
@@ -193,7 +195,11 @@ impl<'de> Deserialize<'de> for Field {
         if source.starts_with('$') {
             return Path::parse(&source).map(Field::Path).map_err(de::Error::custom);
         }
-        Template::parse(&source).map(Field::Template).map_err(de::Error::custom)
+        let template = Template::parse(&source).map_err(de::Error::custom)?;
+        match VALUES.iter().find(|name| **name != "item" && template.reads(name)) {
+            Some(name) => Err(de::Error::custom(format!("a field reads `item` only, not `{name}`"))),
+            None => Ok(Field::Template(template)),
+        }
     }
 }
 
@@ -254,5 +260,7 @@ mod tests {
         assert_eq!(field("{{ item.title }}\n{{ item.body }}").text(&item).as_deref(), Some("제목\n본문"));
         assert_eq!(field("{{ item.absent }}").text(&item), None);
         assert_eq!(field("$.tags[*].n").texts(&item), ["a", "b"]);
+        let error = serde_json::from_value::<Field>(json!("{{ secret.token }}")).unwrap_err();
+        assert!(error.to_string().contains("not `secret`"), "a secret is no part of a post: {error}");
     }
 }

@@ -51,7 +51,7 @@ async fn weather(Shelf(shared): Shelf<Arc<Shared>>, request: Request, next: Next
     let mut response = match failure {
         Some((status, retry_after)) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let mut response = error(status, status.canonical_reason().unwrap_or("Error"));
+            let mut response = error(status, status.canonical_reason().unwrap_or("Error")).into_response();
             if let Some(seconds) = retry_after {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
@@ -63,11 +63,15 @@ async fn weather(Shelf(shared): Shelf<Arc<Shared>>, request: Request, next: Next
         let mut state = shared.state();
         if state.lost_answers > 0 {
             state.lost_answers -= 1;
-            return error(StatusCode::BAD_GATEWAY, "Bad Gateway");
+            return error(StatusCode::BAD_GATEWAY, "Bad Gateway").into_response();
         }
     }
     let reset = format!("{:.6}", shared.clock.now().plus(Duration::from_secs(300)).timestamp());
-    let headers = [("x-ratelimit-limit", LIMIT.to_string()), ("x-ratelimit-remaining", (LIMIT - requests % LIMIT).to_string()), ("x-ratelimit-reset", reset)];
+    let headers = [
+        ("x-ratelimit-limit", LIMIT.to_string()),
+        ("x-ratelimit-remaining", (LIMIT - requests % LIMIT).to_string()),
+        ("x-ratelimit-reset", reset),
+    ];
     for (name, value) in headers {
         if let Ok(value) = value.parse() {
             response.headers_mut().insert(name, value);
@@ -76,12 +80,15 @@ async fn weather(Shelf(shared): Shelf<Arc<Shared>>, request: Request, next: Next
     response
 }
 
-fn error(status: StatusCode, text: &str) -> Response {
-    (status, Body(json!({ "error": text }))).into_response()
+/// An answer that is no success.
+type Refusal = (StatusCode, Body<Json>);
+
+fn error(status: StatusCode, text: &str) -> Refusal {
+    (status, Body(json!({ "error": text })))
 }
 
 /// The account that a bearer token belongs to.
-fn caller(state: &State, headers: &HeaderMap) -> Result<usize, Response> {
+fn caller(state: &State, headers: &HeaderMap) -> Result<usize, Refusal> {
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     token
         .and_then(|token| state.accounts.iter().position(|account| account.token.as_deref() == Some(token)))
@@ -135,13 +142,17 @@ async fn instance(Shelf(shared): Shelf<Arc<Shared>>) -> Response {
     .into_response()
 }
 
-async fn verify(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Response> {
+async fn verify(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Refusal> {
     let state = shared.state();
     let own = caller(&state, &headers)?;
     Ok(Body(view::account(&state, &state.accounts[own])).into_response())
 }
 
-async fn notifications(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Response> {
+async fn notifications(
+    Shelf(shared): Shelf<Arc<Shared>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
     let state = shared.state();
     let own = caller(&state, &headers)?;
     let query = pairs(query);
@@ -163,7 +174,7 @@ async fn account_statuses(
     headers: HeaderMap,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let state = shared.state();
     caller(&state, &headers)?;
     let items = listed(&state, |post| state.accounts[post.author].id == id);
@@ -175,7 +186,11 @@ fn listed(state: &State, fits: impl Fn(&Post) -> bool) -> Vec<(String, Json)> {
     live.map(|(id, post)| (id.clone(), view::status(state, id, post))).collect()
 }
 
-async fn statuses(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Response> {
+async fn statuses(
+    Shelf(shared): Shelf<Arc<Shared>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
     let state = shared.state();
     caller(&state, &headers)?;
     let ids = pairs(query).into_iter().filter(|(key, _)| key == "id[]");
@@ -183,14 +198,14 @@ async fn statuses(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, RawQuer
     Ok(Body(Json::Array(found.collect())).into_response())
 }
 
-async fn status(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, Path(id): Path<String>) -> Result<Response, Response> {
+async fn status(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, Path(id): Path<String>) -> Result<Response, Refusal> {
     let state = shared.state();
     caller(&state, &headers)?;
     let post = state.live(&id).ok_or_else(|| error(StatusCode::NOT_FOUND, "Record not found"))?;
     Ok(Body(view::status(&state, &id, post)).into_response())
 }
 
-async fn context(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, Path(id): Path<String>) -> Result<Response, Response> {
+async fn context(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, Path(id): Path<String>) -> Result<Response, Refusal> {
     let state = shared.state();
     caller(&state, &headers)?;
     let post = state.live(&id).ok_or_else(|| error(StatusCode::NOT_FOUND, "Record not found"))?;
@@ -213,7 +228,7 @@ async fn context(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, Path(id)
     Ok(Body(json!({ "ancestors": ancestors, "descendants": descendants })).into_response())
 }
 
-async fn create(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
+async fn create(Shelf(shared): Shelf<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
     let mut state = shared.state();
     let author = caller(&state, &headers)?;
     let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));

@@ -50,7 +50,8 @@ fn read(path: &Path) -> std::io::Result<Vec<Line>> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let mut script: Vec<Line> = lines
         .map(|(number, line)| {
-            serde_json::from_str(line).map_err(|error| std::io::Error::other(format!("{}:{}: {error}", path.display(), number + 1)))
+            serde_json::from_str(line)
+                .map_err(|error| std::io::Error::other(format!("{}:{}: {error}", path.display(), number + 1)))
         })
         .collect::<Result<_, _>>()?;
     script.sort_by(|a, b| a.at.total_cmp(&b.at));

@@ -14,7 +14,8 @@ pub(super) fn status(state: &State, id: &str, post: &Post) -> Json {
             json!({"id": account.id, "username": account.handle, "acct": account.handle, "url": format!("{}/@{}", state.url, account.handle)})
         })
         .collect();
-    let tags: Vec<Json> = tags(&post.text).map(|tag| json!({"name": tag, "url": format!("{}/tags/{tag}", state.url)})).collect();
+    let tags: Vec<Json> =
+        tags(&post.text).map(|tag| json!({"name": tag, "url": format!("{}/tags/{tag}", state.url)})).collect();
     let replies = state.posts.values().filter(|reply| reply.in_reply_to.as_deref() == Some(id) && !reply.deleted).count();
     json!({
         "id": id,
@@ -98,7 +99,10 @@ fn html_word(state: &State, word: &str) -> String {
     }
     if let Some(tag) = tags(word).next().filter(|tag| word.starts_with('#') && !tag.is_empty()) {
         let rest = escape(&word[1 + tag.len()..]);
-        return format!("<a href=\"{}/tags/{tag}\" class=\"mention hashtag\" rel=\"tag\">#<span>{tag}</span></a>{rest}", state.url);
+        return format!(
+            "<a href=\"{}/tags/{tag}\" class=\"mention hashtag\" rel=\"tag\">#<span>{tag}</span></a>{rest}",
+            state.url
+        );
     }
     if let Some(rest) = word.strip_prefix("https://") {
         let (shown, hidden) = rest.split_at(rest.char_indices().nth(30).map_or(rest.len(), |(at, _)| at));

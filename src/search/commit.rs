@@ -26,6 +26,8 @@ pub(super) enum Ask {
     Commit(Option<Reply>),
     /// Commit, then rewrite every segment with deleted documents.
     Purge(Reply),
+    /// Forget everything, on disk and in memory.
+    Reset(Reply),
 }
 
 pub(super) struct Committer {
@@ -47,6 +49,7 @@ impl Committer {
             let (answer, reply) = match asks.recv_timeout(every) {
                 Ok(Ask::Commit(reply)) => (self.commit(reply.is_some()), reply),
                 Ok(Ask::Purge(reply)) => (self.purge(), Some(reply)),
+                Ok(Ask::Reset(reply)) => (self.reset(), Some(reply)),
                 Err(RecvTimeoutError::Timeout) => (self.commit(false), None),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
@@ -117,6 +120,25 @@ impl Committer {
         change(&mut live);
         self.shared.metrics.tail.set(i64::try_from(live.tail.len()).unwrap_or(i64::MAX));
         self.shared.metrics.documents.set(i64::try_from(documents).unwrap_or(i64::MAX));
+    }
+
+    fn reset(&mut self) -> Result<(), Error> {
+        let writer = self.files.writer()?;
+        writer.delete_all_documents()?;
+        let mut commit = writer.prepare_commit()?;
+        commit.set_payload(&payload(Seq(0)));
+        commit.commit()?;
+        self.files.reader.reload()?;
+        self.committed = Seq(0);
+        self.show(|live| {
+            live.tail.forget(live.tail.len());
+            live.table = super::table::Table::default();
+            live.dead.clear();
+            live.dying.clear();
+            live.seq = Seq(0);
+            live.asked = false;
+        });
+        Ok(())
     }
 
     fn purge(&mut self) -> Result<(), Error> {

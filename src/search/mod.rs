@@ -27,7 +27,7 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Serialize};
 use tantivy::Searcher;
 
 use crate::{
@@ -40,11 +40,11 @@ use crate::{
 };
 
 /// The `[search]` section.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// How long a post may live in memory only; until then a crash reads it from the store again.
-    #[serde(deserialize_with = "span")]
+    #[serde(with = "crate::clock::span")]
     pub commit_every: Duration,
     /// Commit earlier when so many posts wait.
     pub commit_docs: usize,
@@ -52,12 +52,6 @@ pub struct Config {
     pub writer_heap_bytes: usize,
     /// Where the days of `posted:` begin and end: `Asia/Seoul`.
     pub time_zone: String,
-}
-
-fn span<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(input)?;
-    let span: jiff::SignedDuration = text.parse().map_err(de::Error::custom)?;
-    span.try_into().map_err(de::Error::custom)
 }
 
 /// What went wrong in the index.
@@ -404,6 +398,14 @@ impl Search {
     /// What the disk says.
     pub fn purge(&self) -> Result<(), Error> {
         self.ask(commit::Ask::Purge)
+    }
+
+    /// Forgets everything; the caller feeds it again from the first event on.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn reset(&self) -> Result<(), Error> {
+        self.ask(commit::Ask::Reset)
     }
 
     /// The last event applied.

@@ -30,7 +30,7 @@ impl Folded {
     }
 }
 
-/// Removes digits and symbols inside words and spaces between single letters, joins loose jamo to
+/// Removes digits and symbols inside words (a Latin one that stands for a letter becomes it) and spaces between single letters, joins loose jamo to
 /// syllables and shortens a letter said three times or more.
 ///
 /// `None` when there is nothing to undo, as in most texts.
@@ -58,8 +58,13 @@ pub fn fold_obfuscation(text: &str) -> Option<Folded> {
             Kind::Symbol => {
                 let run = (i..chars.len()).take_while(|j| kind(*j) == Kind::Symbol).count();
                 let disguise = after_letter && run <= 3 && kind(i + run) == Kind::Letter;
-                for (origin, c) in chars[i..i + run].iter().filter(|_| !disguise) {
-                    folded.push(*c, *origin);
+                let latin = |at: usize| chars.get(at).is_some_and(|(_, c)| c.is_ascii_alphabetic());
+                for (origin, c) in &chars[i..i + run] {
+                    match leet(*c) {
+                        Some(letter) if disguise && run == 1 && latin(i - 1) && latin(i + 1) => folded.push(letter, *origin),
+                        _ if disguise => {}
+                        _ => folded.push(*c, *origin),
+                    }
                 }
                 i += run;
             }
@@ -100,6 +105,18 @@ fn disguised(text: &str) -> bool {
     false
 }
 
+/// The letter that a digit or symbol stands for within a Latin word.
+fn leet(c: char) -> Option<char> {
+    Some(match c {
+        '0' => 'o',
+        '1' | '!' | '|' => 'i',
+        '3' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        _ => return None,
+    })
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Letter,
@@ -110,6 +127,8 @@ enum Kind {
 impl Kind {
     fn of(c: char) -> Kind {
         match c {
+            // The usual letters first: the tables of Unicode are slow.
+            '가'..='힣' | 'a'..='z' | 'A'..='Z' => Kind::Letter,
             _ if c.is_whitespace() => Kind::Space,
             _ if c.is_alphabetic() => Kind::Letter,
             _ => Kind::Symbol,
@@ -157,6 +176,7 @@ mod tests {
             ("시1발", "시발"),
             ("병.신", "병신"),
             ("f*ck YOU", "fck you"),
+            ("sh1t b!tch d1e", "shit bitch die"),
             ("시 발 새 끼", "시발새끼"),
             ("ㅅㅣ발", "시발"),
             ("ㅅㅂ", "ㅅㅂ"),

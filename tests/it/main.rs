@@ -1,6 +1,9 @@
-//! The one test binary.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+//! The one test binary: house rules, connectors, and the stories that the desk is for.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod catalogue;
+mod connectors;
+mod kit;
 mod layers;
+mod stories;
 mod tidy;

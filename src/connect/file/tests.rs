@@ -44,11 +44,17 @@ fn a_broken_file_is_refused_with_line_key_and_remedy() {
         ("$.items[*]", "$.items[", 12, "records", "RFC 9535"),
         ("cursor = \"$.id\"", "pace = 2", 9, "cursor", "needs a cursor"),
         ("cursor = \"$.id\"", "cursor = \"$.id\"\npace = 0", 14, "pace", "start at 1"),
-        ("cursor = \"$.id\"", "cursor = \"$.id\"\norder = \"newest_first\"\npage = { kind = \"cursor\" }", 15, "page", "walks upwards"),
+        (
+            "cursor = \"$.id\"",
+            "cursor = \"$.id\"\norder = \"newest_first\"\npage = { kind = \"cursor\" }",
+            15,
+            "page",
+            "walks upwards",
+        ),
         ("cursor = \"$.id\"", "cursor = \"$.id\"\norder = \"sideways\"", 14, "order", "sideways"),
         ("[\"503\"]", "[\"5x\"]", 16, "status", "not a status"),
         ("\"back_off\"", "\"panic\"", 17, "do", "panic"),
-        ("[map]", "[request]\ntimeout = \"soon\"\n[map]", 6, "timeout", "not a length of time"),
+        ("[map]", "[request]\ntimeout = \"soon\"\n[map]", 6, "timeout", "not a span of time"),
         ("native_id = \"$.id\"\n", "", 5, "", "native_id"),
     ] {
         let error = parse(&GOOD.replacen(from, to, 1)).unwrap_err();
@@ -62,7 +68,8 @@ fn a_broken_file_is_refused_with_line_key_and_remedy() {
 #[test]
 fn two_streams_of_one_name_are_told_apart_by_line() {
     let stream = &GOOD[GOOD.find("[[stream]]").unwrap()..GOOD.find("[[error]]").unwrap()];
-    let error = parse(&GOOD.replace("[[error]]\nstatus = [\"503\"]", &format!("{stream}[[error]]\nstatus = [\"503\"]"))).unwrap_err();
+    let error =
+        parse(&GOOD.replace("[[error]]\nstatus = [\"503\"]", &format!("{stream}[[error]]\nstatus = [\"503\"]"))).unwrap_err();
     assert_eq!((error.line, error.key.as_deref()), (16, Some("name")), "{error}");
 }
 

@@ -13,7 +13,7 @@ fn calendar(zone: &str, week: &str, dates: &str) -> Calendar {
 }
 
 fn office(zone: &str) -> Calendar {
-    let days = ["mon", "tue", "wed", "thu", "fri"].map(|day| format!(r#"{day} = ["09:00-12:00", "13:00-18:00"]"#)).join(", ");
+    let days = ["mon", "tue", "wed", "thu", "fri"].map(|day| format!(r#"{day} = ["13:00-18:00", "09:00-12:00"]"#)).join(", ");
     calendar(zone, &days, "2026-12-25 = [], 2026-12-24 = [\"10:00-12:00\"], 2026-12-26 = [\"09:00-11:00\"]")
 }
 

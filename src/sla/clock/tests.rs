@@ -24,7 +24,7 @@ fn policies() -> Policies {
         when = { team = ["office"] }
         targets = { first_response = "1h", resolution = "4h" }
         calendar = "office"
-        warn = ["50%", "-10m"]
+        warn = ["-10m", "50%"]
         [[policy]]
         id = "bare"
         when = { team = ["bare"] }
@@ -260,10 +260,15 @@ fn a_new_policy_keeps_the_time_used() {
     assert_eq!(overdue.retarget(usual, tight, at(20)), [Fired::Breached { at: at(12) }]);
     assert_eq!((overdue.breach_reason, overdue.policy.id.as_ref()), (Some(BreachReason::Deadline), "usual"));
 
+    let (mut just, _) = started(&policies, "usual", Kind::FirstResponse, 0);
+    assert_eq!(just.retarget(usual, tight, at(5)), [Fired::Breached { at: at(5) }]);
+
     // From around the clock to an office that is at lunch until 13:00: 7 of 60 minutes are used.
     let (mut moved, _) = started(&policies, "usual", Kind::FirstResponse, 0);
     assert_eq!(moved.retarget(usual, office, at(7)), [warned(0, 60)]);
     assert_eq!((moved.deadline_at, moved.next_fire_at), (at(113), at(83)));
+    // A merge from 11:05 uses up the rest: in office hours alone by 13:05, in truth by the change.
+    assert_eq!(moved.adopt_origin(office, at(-55), Origin::Posted, at(10)), [Fired::Breached { at: at(7) }]);
 
     // A pause stays one; a target used up in it is a breach all the same.
     let (mut paused, _) = started(&policies, "usual", Kind::Resolution, 0);
@@ -309,6 +314,8 @@ fn a_merge_brings_the_earliest_origin_and_hides_no_breach() {
     // Pauses of this clock are kept.
     let (mut paused, _) = started(&policies, "usual", Kind::Resolution, 0);
     paused.pause(usual, PauseReason::WaitingCustomer, at(20));
+    let whole = paused.clone().adopt_origin(usual, at(-40), Origin::Posted, at(100));
+    assert_eq!(whole, [Fired::Breached { at: at(20) }], "used up when the pause began");
     assert_eq!(paused.adopt_origin(usual, at(-30), Origin::Posted, at(100)), []);
     assert_eq!((paused.state, paused.deadline_at), (State::Paused, Time::NEVER));
     assert_eq!(paused.resume(usual, at(200)), []);
@@ -338,7 +345,7 @@ fn an_office_clock_counts_office_hours() {
     let (mut clock, _) = started(&policies, "office", Kind::FirstResponse, 0);
     assert_eq!((clock.deadline_at, clock.next_fire_at), (at(120), at(90)));
     assert_eq!(clock.consumed(office, at(75)).as_secs(), 15 * 60);
-    assert_eq!(clock.settle(office, at(115)), [warned(0, 900), warned(1, 1_100)]);
+    assert_eq!(clock.settle(office, at(115)), [warned(1, 900), warned(0, 1_100)]);
     // Friday 17:00, paused in working hours, resumed on Saturday: three hours are left, from Monday 09:00 on.
     let (mut paused, _) = start(office, Kind::Resolution, 1, at(300), Origin::Posted, at(300)).unwrap();
     assert_eq!(paused.pause(office, PauseReason::WaitingCustomer, at(360)), []);

@@ -1,0 +1,6 @@
+//! One file a story: what the desk is for, end to end, from the platform to the platform.
+
+mod answered_in_time;
+mod deleted;
+mod hostile;
+mod restarts;
