@@ -41,6 +41,7 @@ use tokio::{
 };
 use tracing::Instrument;
 
+pub use self::ops::Metrics;
 use self::{fault::Fault, live::Streams, presence::Presence};
 use super::{
     assets,

@@ -28,8 +28,6 @@ pub(super) struct Room {
     pub filter: QueueFilter,
     /// How many rows.
     pub shown: u32,
-    /// The case in the peek pane.
-    pub case: Option<i64>,
     /// Filters as they stand in the address, in their order; without empty ones.
     asked: Vec<(&'static str, String)>,
 }
@@ -71,7 +69,6 @@ impl Room {
         Ok(Room {
             asked: asked.filter_map(|name| value(name).map(|value| (*name, value.to_owned()))).collect(),
             shown: value("shown").and_then(|shown| shown.parse().ok()).unwrap_or(PULL).clamp(PULL, MOST),
-            case: value("case").and_then(|case| case.parse().ok()),
             team,
             filter,
         })
