@@ -1,4 +1,4 @@
-// One server time for the page; every time left comes from a stored deadline and from nothing else.
+// One server time for the page; time left comes from stored deadlines only.
 const words = document.getElementById('words')?.dataset ?? {};
 const fill = (pattern, n) => pattern.replace('{n}', n);
 const listen = (name, act) => document.addEventListener(name, act);

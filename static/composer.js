@@ -110,7 +110,7 @@ function start(form) {
 		if (!busy) return;
 		if (!(response.status >= 200 && response.status < 300)) return fail(response.headers.get('x-error-id'));
 		busy = false;
-		// Typed on meanwhile: that stays.
+		// Typed meanwhile: stays.
 		field.value = field.value === sent.text ? '' : field.value;
 		stored = field.value;
 		etag = response.headers.get('x-draft-version') ?? '0';

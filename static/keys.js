@@ -1,4 +1,4 @@
-// Keys: every action has one. A key presses the button that a mouse would press (`data-key`), so both do the same.
+// A key presses the button that a mouse would press (`data-key`).
 // Matched by `event.code`: with a Korean layout J arrives as "ㅓ".
 const all = selector => document.querySelectorAll(selector);
 const $ = (selector, root = document) => root?.querySelector(selector);
@@ -39,7 +39,7 @@ async function peek(row) {
 	const open = $('#peek .peeked')?.dataset.number;
 	if (open === row.dataset.number) return unpeek();
 	await htmx.ajax('GET', `/cases/${row.dataset.number}/peek`, { source: $('#peek'), target: '#peek', swap: 'innerMorph' });
-	address(row.dataset.number);
+	if ($('#peek .peeked')?.dataset.number === row.dataset.number) address(row.dataset.number);
 }
 function unpeek() {
 	const pane = $('#peek');

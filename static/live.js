@@ -136,7 +136,7 @@ async function pull() {
 	settle();
 }
 
-// A press just after the row under it changed opens nothing.
+// A press right after its row changed opens nothing.
 const changed = new WeakMap();
 listen('htmx:before:swap', e => {
 	for (const { target } of e.detail.tasks ?? []) {
