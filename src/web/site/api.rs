@@ -20,8 +20,8 @@ use super::{
     session::Visit,
 };
 use crate::{
-    queue::{Case, MentionView, Reader},
     query::Query,
+    queue::{Case, MentionView, Reader},
     sla::SlaClock,
 };
 
@@ -87,7 +87,9 @@ pub(super) async fn session(State(console): State<Arc<Console>>, visit: Visit) -
         Some(json!({ "team": team.key, "role": role.as_str() }))
     });
     let teams: Vec<Value> = teams.collect();
-    Ok(Json(json!({ "initials": visit.viewer.initials, "name": visit.viewer.name, "teams": teams, "csrf": visit.token.csrf() })))
+    Ok(Json(
+        json!({ "initials": visit.viewer.initials, "name": visit.viewer.name, "teams": teams, "csrf": visit.token.csrf() }),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -216,7 +218,9 @@ pub(super) async fn search(State(console): State<Arc<Console>>, visit: Visit, Pa
             let mentions = reader.mentions(&ids)?;
             let mut hits = Vec::new();
             for hit in &found.hits {
-                let (Some(post), Some(number)) = (mentions.iter().find(|post| post.id == hit.mention), hit.case) else { continue };
+                let (Some(post), Some(number)) = (mentions.iter().find(|post| post.id == hit.mention), hit.case) else {
+                    continue;
+                };
                 let visible = reader.case(number)?.filter(|case| visit.viewer.visible_teams().contains(&case.team));
                 if let Some(found) = visible {
                     hits.push(json!({ "case": case(reader, &found, None), "mention": mention(post), "score": hit.score }));

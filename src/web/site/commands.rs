@@ -236,7 +236,10 @@ impl Console {
             let mut out = RowPush { f, rows: &rows, counts: counts.as_ref(), flash: Some(&flash) }.render()?;
             if let Some(peek) = peek {
                 let panel = crate::web::views::PeekPanel { f: f.clone(), peek: Some(peek) };
-                out.push_str(&format!("<hx-partial hx-target=\"#peek\" hx-swap=\"innerMorph\">{}</hx-partial>", panel.render()?));
+                out.push_str(&format!(
+                    "<hx-partial hx-target=\"#peek\" hx-swap=\"innerMorph\">{}</hx-partial>",
+                    panel.render()?
+                ));
             }
             Ok(out)
         })
@@ -296,18 +299,30 @@ pub(super) async fn run(
             Ok(([(header::SET_COOKIE, outcome.done.cookie())], Redirect::to(&there)).into_response())
         }
         // Without a script the page is drawn anew, so it brings the typed text back.
-        Err(fault @ (Fault::Claimed(_) | Fault::Answered(_) | Fault::TooLong(_) | Fault::Empty | Fault::LinkOnly | Fault::TooLate)) => {
-            match kept {
-                Some(text) => typed_page(&console, &visit, number, &name, text, fault).await,
-                None => Err(fault),
-            }
-        }
+        Err(
+            fault @ (Fault::Claimed(_)
+            | Fault::Answered(_)
+            | Fault::TooLong(_)
+            | Fault::Empty
+            | Fault::LinkOnly
+            | Fault::TooLate),
+        ) => match kept {
+            Some(text) => typed_page(&console, &visit, number, &name, text, fault).await,
+            None => Err(fault),
+        },
         Err(fault) => Err(fault),
     }
 }
 
 /// The case's page with what was typed and why it was not sent.
-async fn typed_page(console: &Console, visit: &Visit, number: i64, name: &str, text: String, fault: Fault) -> Result<Response, Fault> {
+async fn typed_page(
+    console: &Console,
+    visit: &Visit,
+    number: i64,
+    name: &str,
+    text: String,
+    fault: Fault,
+) -> Result<Response, Fault> {
     let mut desktop: Desktop = console.desktop(visit);
     let words = fault.words(&desktop.f, "");
     desktop.f.flash = Some(Flash { text: words, undo: None, bad: true });
@@ -325,7 +340,9 @@ async fn next(console: &Console, visit: &Visit, team: Option<String>) -> Result<
             let cookie = outcome.done.cookie();
             if visit.htmx {
                 let redirect = HeaderValue::from_str(&there).map_err(|error| Fault::Failed(error.to_string()))?;
-                return Ok(([(header::SET_COOKIE, cookie), (HeaderName::from_static("hx-redirect"), redirect)], "").into_response());
+                return Ok(
+                    ([(header::SET_COOKIE, cookie), (HeaderName::from_static("hx-redirect"), redirect)], "").into_response()
+                );
             }
             Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&there)).into_response())
         }

@@ -223,7 +223,9 @@ pub(super) async fn draw(State(console): State<Arc<Console>>, request: Request, 
         (Some(fault), _) => fault.clone(),
         (None, Some(Refused)) => Fault::Stale,
         // What the framework answers by itself is bare: a wrong path or method.
-        (None, None) if response.status() == StatusCode::NOT_FOUND && !response.headers().contains_key(header::CONTENT_TYPE) => {
+        (None, None)
+            if response.status() == StatusCode::NOT_FOUND && !response.headers().contains_key(header::CONTENT_TYPE) =>
+        {
             Fault::NoPage
         }
         (None, None) => return response,

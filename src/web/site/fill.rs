@@ -15,8 +15,8 @@ use crate::{
     web::{
         format,
         views::{
-            self, Answer, CasePage, Choice, ClockView, Contact, Course, Earlier, Frame, Group, GroupKind, LabelView, LogLine, May,
-            Passage, Place, Promise, ReplyBubble, Row, ThreadItem,
+            self, Answer, CasePage, Choice, ClockView, Contact, Course, Earlier, Frame, Group, GroupKind, LabelView, LogLine,
+            May, Passage, Place, Promise, ReplyBubble, Row, ThreadItem,
         },
         words::Language,
     },
@@ -110,7 +110,10 @@ impl Fill<'_> {
 
     fn place(&self, case: &Case, mention: &MentionView) -> Place {
         let account = self.catalog.account(case.account).filter(|_| mention.addressed);
-        Place { platform: platform(&mention.source), account: account.map(|account| account.handle.trim_start_matches('@').into()) }
+        Place {
+            platform: platform(&mention.source),
+            account: account.map(|account| account.handle.trim_start_matches('@').into()),
+        }
     }
 
     /// A row of a list.
@@ -145,7 +148,8 @@ impl Fill<'_> {
 
     /// Rows in the three groups; they come in the queue's order.
     pub(super) fn groups(&self, lines: &[QueueRow], f: &Frame) -> Vec<Group> {
-        let mut groups = [GroupKind::Crisis, GroupKind::ByTime, GroupKind::Overdue].map(|kind| Group { kind, rows: Vec::new() });
+        let mut groups =
+            [GroupKind::Crisis, GroupKind::ByTime, GroupKind::Overdue].map(|kind| Group { kind, rows: Vec::new() });
         for line in lines {
             let overdue = line.case.nearest_clock().is_some_and(|clock| clock.deadline_at <= f.now);
             let kind = match line.case.priority {
@@ -198,7 +202,11 @@ impl Fill<'_> {
             contact: contact(view, latest),
             log: view.events.iter().map(|(event, by)| self.log_line(event, by.as_deref(), &f)).collect(),
             log_open,
-            may: May { claim: works && case.assignee.is_none() && unfinished, give_back: works && mine && unfinished, work: works },
+            may: May {
+                claim: works && case.assignee.is_none() && unfinished,
+                give_back: works && mine && unfinished,
+                work: works,
+            },
             presence: Vec::new(),
             teams: self.other_teams(case, f.language),
             dispositions: (self.dispositions.iter())

@@ -162,7 +162,12 @@ async fn hint(console: &Console, viewer: &Viewer, q: &str) -> Result<Option<Stri
     Ok((found.total > 0).then_some(close))
 }
 
-fn hits(reader: &Reader<'_>, desktop: &Desktop, found: &Found, cut: impl Fn(&str) -> Vec<(String, bool)>) -> Result<Vec<Hit>, Fault> {
+fn hits(
+    reader: &Reader<'_>,
+    desktop: &Desktop,
+    found: &Found,
+    cut: impl Fn(&str) -> Vec<(String, bool)>,
+) -> Result<Vec<Hit>, Fault> {
     let (fill, f) = (desktop.fill(reader), &desktop.f);
     let ids: Vec<_> = found.hits.iter().map(|hit| hit.mention).collect();
     let mentions: HashMap<_, _> = reader.mentions(&ids)?.into_iter().map(|mention| (mention.id, mention)).collect();

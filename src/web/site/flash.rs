@@ -5,11 +5,7 @@ use axum::{
     response::Response,
 };
 
-use crate::web::{
-    security::cookie,
-    views::Flash,
-    words::Words,
-};
+use crate::web::{security::cookie, views::Flash, words::Words};
 
 /// What a person did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

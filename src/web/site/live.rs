@@ -24,14 +24,7 @@ use axum::{
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{
-    Console,
-    fault::Fault,
-    fill::left,
-    pages::Desktop,
-    room::Room,
-    session::Visit,
-};
+use super::{Console, fault::Fault, fill::left, pages::Desktop, room::Room, session::Visit};
 use crate::{
     case::{CaseId, EventKind, Seq},
     clock::Time,
@@ -233,7 +226,8 @@ impl Feeder {
         let at_start = *commits.borrow_and_update();
         let mut seen = since.unwrap_or(at_start).min(at_start);
         self.touch();
-        self.pipe.push(&Message::Hello { now: clock.now(), seq: at_start, version: env!("CARGO_PKG_VERSION") });
+        // Not the newest event: a browser that drops out now must be sent what it missed before.
+        self.pipe.push(&Message::Hello { now: clock.now(), seq: seen, version: env!("CARGO_PKG_VERSION") });
         self.learn().await?;
         let mut beat_at = clock.now().plus(BEAT);
         let mut first = true;
@@ -308,7 +302,8 @@ impl Feeder {
                 let (events, seq) = self.events(seen).await?;
                 let (room, known) = (room.clone(), std::mem::take(&mut self.known));
                 let desktop = self.console.desktop(&self.visit);
-                let news = self.console.read(move |reader| draw_list(reader, &desktop, &room, known, &events, seq, missed)).await?;
+                let news =
+                    self.console.read(move |reader| draw_list(reader, &desktop, &room, known, &events, seq, missed)).await?;
                 self.known = news.known;
                 news.messages.iter().for_each(|message| self.pipe.push(message));
                 Ok(news.seq)

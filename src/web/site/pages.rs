@@ -42,23 +42,15 @@ pub(super) struct Desktop {
 impl Desktop {
     /// What filling needs.
     pub(super) fn fill<'a>(&'a self, reader: &'a Reader<'_>) -> Fill<'a> {
-        Fill {
-            viewer: &self.viewer,
-            policies: &self.policies,
-            catalog: reader.catalog,
-            dispositions: &self.dispositions,
-        }
+        Fill { viewer: &self.viewer, policies: &self.policies, catalog: reader.catalog, dispositions: &self.dispositions }
     }
 
     /// The frame with the navigation: one's own cases and the teams.
     pub(super) fn frame(&self, reader: &Reader<'_>, room: views::Room, current: &str) -> Result<Frame, Fault> {
         let mut f = self.f.clone();
         f.room = room;
-        let mine = QueueFilter {
-            teams: self.viewer.visible_teams(),
-            owner: Owner::Agent(self.viewer.id),
-            ..QueueFilter::default()
-        };
+        let mine =
+            QueueFilter { teams: self.viewer.visible_teams(), owner: Owner::Agent(self.viewer.id), ..QueueFilter::default() };
         let item = |name: String, href: String, open: u64| NavItem { current: href == current, name, href, open: Some(open) };
         f.nav = vec![item(f.w.mine.into(), "/mine".into(), reader.queue_counts(&mine, f.now)?.open)];
         let open = reader.open_by_team()?;
@@ -150,7 +142,13 @@ pub(super) async fn home(State(console): State<Arc<Console>>, visit: Visit) -> R
     Ok(Redirect::to(&first.map_or_else(|| "/mine".into(), |team| format!("/queue/{}", team.key))).into_response())
 }
 
-async fn list_page(console: &Console, visit: &Visit, team: Option<String>, query: String, flash: Option<Flash>) -> Result<Response, Fault> {
+async fn list_page(
+    console: &Console,
+    visit: &Visit,
+    team: Option<String>,
+    query: String,
+    flash: Option<Flash>,
+) -> Result<Response, Fault> {
     let mut desktop = console.desktop(visit);
     desktop.f.flash = flash;
     let asked: Option<i64> = url::form_urlencoded::parse(query.as_bytes())

@@ -46,7 +46,8 @@ impl Room {
             None => None,
         };
         let given: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        let value = |name: &str| given.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str());
+        let value =
+            |name: &str| given.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str());
         let mut filter = QueueFilter {
             teams: team.as_ref().map_or_else(|| viewer.visible_teams(), |team| vec![team.id]),
             label: value("label").and_then(Label::parse),

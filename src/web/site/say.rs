@@ -24,7 +24,11 @@ pub(super) fn answered(language: Language, initials: &str) -> String {
 
 /// The command came too late.
 pub(super) fn too_late(language: Language) -> String {
-    pick(language, "이미 지나서 할 수 없어요. 지금 상태를 확인하세요.".into(), "It is too late for that. Look at the case as it is now.".into())
+    pick(
+        language,
+        "이미 지나서 할 수 없어요. 지금 상태를 확인하세요.".into(),
+        "It is too late for that. Look at the case as it is now.".into(),
+    )
 }
 
 /// A text, reason or choice is missing.
@@ -34,7 +38,11 @@ pub(super) fn empty(language: Language) -> String {
 
 /// A name or value that the desk does not know.
 pub(super) fn unknown(language: Language, name: &str) -> String {
-    pick(language, format!("‘{}’ 모르는 값이에요. 다시 고르세요.", josa(name, "은는")), format!("'{name}' is not known. Choose again."))
+    pick(
+        language,
+        format!("‘{}’ 모르는 값이에요. 다시 고르세요.", josa(name, "은는")),
+        format!("'{name}' is not known. Choose again."),
+    )
 }
 
 /// Nothing is left to claim.
