@@ -59,10 +59,14 @@ pub async fn sample(clock: &Clock) -> Sample {
     Sample::start("127.0.0.1:0".parse().unwrap(), clock.clone(), &[account]).await.unwrap()
 }
 
-/// Runs a story on a fresh desk.
+/// Runs a story on a fresh desk whose clock only the story turns.
 pub async fn run<F: AsyncFnOnce(&mut Desk)>(story: F) {
+    run_on(Clock::by_hand(noon()), story).await;
+}
+
+/// Runs a story on a fresh desk that keeps `clock`'s time.
+pub async fn run_on<F: AsyncFnOnce(&mut Desk)>(clock: Clock, story: F) {
     let dir = tempfile::tempdir().unwrap();
-    let clock = Clock::by_hand(noon());
     let sample = sample(&clock).await;
     let config = config(dir.path(), &sample);
     let app = App::start(config.clone(), clock.clone()).await.unwrap();
@@ -116,7 +120,7 @@ impl Desk {
     /// Waits, in real time, until `look` finds what it looks for. The hand clock ticks a quarter of a
     /// second at each look, so that what polls polls.
     pub async fn until<T>(&self, what: &str, look: impl AsyncFn(&Desk) -> Option<T>) -> T {
-        for _ in 0..600 {
+        for _ in 0..1_500 {
             if let Some(found) = look(self).await {
                 return found;
             }
