@@ -58,10 +58,16 @@ impl Deref for CasePush {
     }
 }
 
+/// A stream that runs.
+struct Running {
+    id: u64,
+    pipe: Pipe,
+}
+
 /// The streams that run, by session.
 #[derive(Default)]
 pub(super) struct Streams {
-    open: Mutex<HashMap<[u8; 32], Vec<(u64, Pipe)>>>,
+    open: Mutex<HashMap<[u8; 32], Vec<Running>>>,
     last: AtomicU64,
 }
 
@@ -75,11 +81,11 @@ impl Streams {
             if !take {
                 return None;
             }
-            let (_, oldest) = streams.remove(0);
+            let oldest = streams.remove(0).pipe;
             oldest.push(&Message::Parked);
             oldest.close();
         }
-        streams.push((id, pipe.clone()));
+        streams.push(Running { id, pipe: pipe.clone() });
         Some(Open { streams: Arc::clone(self), session, id })
     }
 }
@@ -95,7 +101,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(streams) = open.get_mut(&self.session) {
-            streams.retain(|(id, _)| *id != self.id);
+            streams.retain(|running| running.id != self.id);
             if streams.is_empty() {
                 open.remove(&self.session);
             }
