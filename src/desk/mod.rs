@@ -2,7 +2,7 @@
 //!
 //! A new mention, a claim, a reply, a hand-over, an alarm: each runs as begin, load, settle clocks,
 //! decide, write, commit. Nothing else changes a case, so no path can forget a clock; and every command
-//! of a person passes [`authorize`](crate::staff::authorize) on the way.
+//! of a person passes [`authorize`] on the way.
 
 mod alarms;
 mod intake;

@@ -1,7 +1,7 @@
 //! Where a classified mention goes: a case for a team, folded away, or held for a person to sort.
 //!
 //! Pure: facts in, [`Decision`] out. Rules are data (`rules/dispatch.toml` and its like for each brand,
-//! see [`rules`]), in the order of the files; the first that fits decides, and [`Dispatcher::explain`]
+//! see `rules.rs`), in the order of the files; the first that fits decides, and [`Dispatcher::explain`]
 //! says why the ones before it did not.
 
 mod rules;

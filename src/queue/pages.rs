@@ -270,7 +270,7 @@ impl Reader<'_> {
     pub fn queue(&self, filter: &QueueFilter, viewer: AgentId, now: Time, limit: u32) -> Result<Vec<QueueRow>, Error> {
         let sql = format!(
             "SELECT c.id FROM cases c WHERE {FILTER}
-             ORDER BY c.priority = 3 DESC, (c.overdue = 1 OR c.due_at <= ?8) ASC, c.due_at IS NULL, c.due_at, c.id LIMIT ?9"
+             ORDER BY c.priority = 3 DESC, c.overdue = 1 OR coalesce(c.due_at <= ?8, 0), c.due_at IS NULL, c.due_at, c.id LIMIT ?9"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let ids = statement

@@ -1,9 +1,9 @@
 //! The search stage: every post, findable the moment it is committed, in a tantivy index of its own.
 //!
-//! Documents are mentions: their text as 2-grams ([`tokens`]) and the facts that never change. What
-//! changes while people work (label, status, team, assignee) lives in a table in memory ([`table`]), so
+//! Documents are mentions: their text as 2-grams (`tokens.rs`) and the facts that never change. What
+//! changes while people work (label, status, team, assignee) lives in a table in memory (`table.rs`), so
 //! that work on a case re-indexes nothing. What is newer than the last tantivy commit is a tail in memory
-//! ([`tail`]), matched by the same tokens and the same plan ([`plan`]). `index` feeds it from the events
+//! (`tail.rs`), matched by the same tokens and the same plan (`plan.rs`). `index` feeds it from the events
 //! and `web` asks it; rights are applied before anything is counted.
 
 mod commit;

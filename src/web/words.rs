@@ -432,7 +432,7 @@ pub fn fill(pattern: &str, values: &[(&str, &str)]) -> String {
     out
 }
 
-/// Takes "text [button] text" apart, so that a sentence stays one string and its button a button.
+/// Takes `text [button] text` apart, so that a sentence stays one string and its button a button.
 pub fn parts(sentence: &'static str) -> (&'static str, &'static str, &'static str) {
     let Some((before, rest)) = sentence.split_once('[') else { return (sentence, "", "") };
     let (button, after) = rest.split_once(']').unwrap_or((rest, ""));
