@@ -479,8 +479,7 @@ async fn a_search_finds_ones_own_teams_cases_and_says_where_a_query_is_wrong() {
     let who = shop.hire("KG", &[("cs", Role::Agent)]).await;
     shop.post("cs", "배송이 멈췄어요", MINUTE, None).await;
     shop.post("vip", "배송이 늦어요", MINUTE, None).await;
-    let facts =
-        shop.desk.store().read(|reader| reader.case_facts(&[CaseId(1), CaseId(2)])).await.unwrap();
+    let facts = shop.desk.store().read(|reader| reader.case_facts(&[CaseId(1), CaseId(2)])).await.unwrap();
     let ids: Vec<_> = facts.iter().map(|row| row.mentions[0]).collect();
     let posts = shop.desk.store().read(move |reader| reader.posts(&ids)).await.unwrap();
     let upserts = posts.into_iter().map(|row| search::Post {
