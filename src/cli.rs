@@ -259,6 +259,10 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
             Answer::Error(reason) => bail!("{reason}"),
         };
     }
+    if command == "rules publish" {
+        // A start would go on with the last published set; this command must refuse.
+        rules::Files::load(&config.rules.directories)?.check(0, &Catalog::sketch(&config.catalog()))?;
+    }
     std::fs::create_dir_all(&config.data.directory)?;
     let _lock = control::lock(&config.data.directory)?;
     let registry = Registry::new();

@@ -3,6 +3,7 @@
 
 mod browser;
 mod catalogue;
+mod commands;
 mod connectors;
 
 mod kit;

@@ -1,3 +1,5 @@
+//! Tests of what keeps the console safe: CSRF, cookies, passwords, the throttle.
+
 use super::*;
 
 fn request(pairs: &[(&str, &str)]) -> HeaderMap {

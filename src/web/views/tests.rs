@@ -1,3 +1,5 @@
+//! Tests of the drawn pages: both languages, hostile text, what the CSP would block.
+
 use std::time::Duration;
 
 use askama::Template;

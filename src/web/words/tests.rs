@@ -1,3 +1,5 @@
+//! Tests of the words: complete, used, and as the design gives them.
+
 use std::collections::BTreeSet;
 
 use super::*;

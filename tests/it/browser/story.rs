@@ -87,6 +87,22 @@ async fn a_complaint_appears_is_claimed_and_answered_and_another_breaches() {
             .await;
         assert_eq!(breach.at, late.case.open_clock(Kind::FirstResponse).unwrap().deadline_at);
 
+        // A colleague answers it on the platform itself: the page says so without a reload.
+        let post = desk.sample.post("sora", "사이즈가 안 맞아서 교환하고 싶은데 접수가 안 돼요", None, Some(SHOP), desk.clock.now(), None);
+        let third = desk.case_saying("교환하고 싶은데").await;
+        let number = third.case.id.0;
+        winner.goto(format!("{}/cases/{number}", base(desk))).await.unwrap();
+        until_page(winner, "the first answer is due", "return /첫 응답/.test(document.querySelector('#clock')?.innerText ?? '')").await;
+        desk.sample.post(SHOP, "@sora 접수해 드렸어요", Some(&post), None, desk.clock.now(), None);
+        until_page(winner, "the answer is in the thread", "return document.querySelector('#thread').innerText.includes('접수해 드렸어요')").await;
+        until_page(winner, "nothing is due but the end", "return !/첫 응답/.test(document.querySelector('#clock')?.innerText ?? '')").await;
+
+        // The customer deletes it: the text leaves the page.
+        assert!(desk.sample.delete(&post));
+        desk.until("the delete has come", async |desk| desk.look(third.case.id).await.thread[0].deleted_at).await;
+        winner.refresh().await.unwrap();
+        until_page(winner, "the text is gone", "return !document.body.innerText.includes('교환하고 싶은데') && document.body.innerText.includes('작성자가 지운 글')").await;
+
         for driver in [kg, sb] {
             assert_eq!(super::complaints(&driver).await, Vec::<String>::new());
             driver.quit().await.unwrap();

@@ -1,0 +1,135 @@
+//! The program as its users start it: what it prints, what it refuses, how it ends.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+
+fn moksori(directory: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_moksori"))
+        .args(args)
+        .current_dir(directory)
+        .env("SHOP_TOKEN", "sample-token")
+        .env_remove("MOKSORI_LOG")
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A desk as README.md sets one up, with a file to read posts from.
+fn desk() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["rules", "rules/classify", "connectors"] {
+        std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_file() {
+                std::fs::copy(&path, dir.path().join(folder).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    // The recorded replies of a connector lie beside it.
+    let recorded = dir.path().join("connectors/mastodon");
+    std::fs::create_dir_all(&recorded).unwrap();
+    for entry in std::fs::read_dir(root.join("connectors/mastodon")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, recorded.join(path.file_name().unwrap())).unwrap();
+    }
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let sample = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let file = "[server]\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(dir.path().join("moksori.toml"), format!("{file}{sample}")).unwrap();
+    dir
+}
+
+#[test]
+fn the_configuration_of_the_readme_is_right() {
+    let dir = desk();
+    let checked = moksori(dir.path(), &["check"]);
+    assert!(checked.status.success(), "{}", said(&checked));
+    assert!(said(&checked).contains("all is well"));
+}
+
+#[test]
+fn a_broken_rule_is_refused_with_its_line_and_the_old_one_stays_in_force() {
+    let dir = desk();
+    let published = moksori(dir.path(), &["rules", "publish"]);
+    assert!(said(&published).contains("version 1 is in force"), "{}", said(&published));
+
+    let rules = dir.path().join("rules/classify/abuse.toml");
+    let text = std::fs::read_to_string(&rules).unwrap();
+    std::fs::write(&rules, format!("{text}\n[[rule]]\nid = \"x\"\nlabel = \"complaint\"\nweight = 1.0\nregex = \"(a\"\nmatch = [\"a\"]\nno_match = [\"b\"]\n"))
+        .unwrap();
+    // A blank line, then the rule.
+    let line = text.lines().count() + 2;
+    for command in [&["check"][..], &["rules", "publish"]] {
+        let refused = moksori(dir.path(), command);
+        assert!(!refused.status.success());
+        let message = said(&refused);
+        assert!(
+            message.contains(&format!("abuse.toml:{line}:")) && message.contains("rule \"x\"") && message.contains("simplify"),
+            "{message}, not at line {line}"
+        );
+    }
+    std::fs::write(&rules, text).unwrap();
+    let published = moksori(dir.path(), &["rules", "publish"]);
+    assert!(said(&published).contains("version 1 is in force"), "a refused set takes no number: {}", said(&published));
+}
+
+#[test]
+fn a_broken_connector_and_a_wrong_key_are_named() {
+    let dir = desk();
+    let file = dir.path().join("connectors/file.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("colour = \"red\"\n{text}")).unwrap();
+    let refused = said(&moksori(dir.path(), &["check"]));
+    assert!(refused.contains("file.toml:1") && refused.contains("colour"), "{refused}");
+    std::fs::write(&file, text).unwrap();
+
+    let config = dir.path().join("moksori.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("handle = ", "handel = ")).unwrap();
+    let refused = said(&moksori(dir.path(), &["check"]));
+    assert!(refused.contains("moksori.toml:") && refused.contains("handel"), "{refused}");
+}
+
+#[test]
+fn people_and_searches_work_on_a_desk_that_is_down() {
+    let dir = desk();
+    let added = moksori(
+        dir.path(),
+        &["user", "add", "--email", "kg@example.com", "--name", "Kim", "--initials", "KG", "--team", "cs:lead"],
+    );
+    assert!(said(&added).contains("/link/"), "{}", said(&added));
+    let wrong = moksori(
+        dir.path(),
+        &["user", "add", "--email", "kg@example.com", "--name", "Kim", "--initials", "KG", "--team", "css:lead"],
+    );
+    assert!(said(&wrong).contains("there is no team \"css\"; there are cs"), "{}", said(&wrong));
+    let found = moksori(dir.path(), &["search", "배송", "--json"]);
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&found.stdout).unwrap()["total"], 0);
+    let wrong = moksori(dir.path(), &["search", "\"배송"]);
+    assert!(said(&wrong).contains("the quote at character 1 is not closed"), "{}", said(&wrong));
+    assert!(said(&moksori(dir.path(), &["reindex"])).contains("0 documents"));
+}
+
+#[test]
+fn a_demo_ends_by_itself_with_a_summary() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = moksori(dir.path(), &["demo", "--listen", "127.0.0.1:0", "--data", "demo", "--for", "6s"]);
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("http://127.0.0.1:") && text.contains("/link/"), "{text}");
+    let count = |name: &str| -> u64 {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    assert!(count("mentions") > 20 && count("cases") > 10, "{text}");
+    assert!(text.contains("breached") && text.contains("documents"), "{text}");
+}
