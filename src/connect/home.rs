@@ -22,9 +22,9 @@ const APPEND_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 pub enum Home {
     /// A running desk.
-    Desk {
+    Live {
         /// Where mentions go.
-        bus: Bus,
+        bus: Arc<Bus>,
         /// Where replies and cursors are.
         desk: Arc<Desk>,
     },
@@ -69,7 +69,7 @@ impl Tray {
 impl fmt::Debug for Home {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Home::Desk { .. } => "Home::Desk",
+            Home::Live { .. } => "Home::Live",
             Home::Tray(_) => "Home::Tray",
         })
     }
@@ -87,7 +87,7 @@ impl Home {
             return Ok(());
         }
         match self {
-            Home::Desk { bus, .. } => {
+            Home::Live { bus, .. } => {
                 let (mut batch, mut bytes) = (Vec::new(), 0);
                 for mention in &mentions {
                     let record = serde_json::to_vec(mention).map_err(failed)?;
@@ -116,7 +116,7 @@ impl Home {
     /// Where a walk left off.
     pub(super) async fn cursor(&self, name: &str) -> Result<Option<String>, Error> {
         match self {
-            Home::Desk { desk, .. } => desk.cursor(name).await.map_err(failed),
+            Home::Live { desk, .. } => desk.cursor(name).await.map_err(failed),
             Home::Tray(tray) => Ok(tray.with(|kept| kept.cursors.get(name).cloned())),
         }
     }
@@ -124,7 +124,7 @@ impl Home {
     /// Remembers where a walk is; what lies before is durable.
     pub(super) async fn save_cursor(&self, name: &str, value: &str) -> Result<(), Error> {
         match self {
-            Home::Desk { desk, .. } => desk.save_cursor(name, value).await.map_err(failed),
+            Home::Live { desk, .. } => desk.save_cursor(name, value).await.map_err(failed),
             Home::Tray(tray) => {
                 tray.with(|kept| kept.cursors.insert(name.to_owned(), value.to_owned()));
                 Ok(())
@@ -135,7 +135,7 @@ impl Home {
     /// Unfinished mentions to look at again.
     pub(super) async fn watched(&self, source: &str, since: Time, limit: usize) -> Result<Vec<Watched>, Error> {
         match self {
-            Home::Desk { desk, .. } => desk.watched(source, since, limit).await.map_err(failed),
+            Home::Live { desk, .. } => desk.watched(source, since, limit).await.map_err(failed),
             Home::Tray(tray) => Ok(tray.with(|kept| kept.watched.iter().take(limit).cloned().collect())),
         }
     }
@@ -143,7 +143,7 @@ impl Home {
     /// The next due reply of one of `accounts`.
     pub(super) async fn take_reply(&self, accounts: &[String]) -> Result<Option<Outgoing>, Error> {
         match self {
-            Home::Desk { desk, .. } => desk.take_reply(accounts).await.map_err(failed),
+            Home::Live { desk, .. } => desk.take_reply(accounts).await.map_err(failed),
             Home::Tray(tray) => Ok(tray.with(|kept| {
                 let at = kept.due.iter().position(|reply| accounts.contains(&reply.account))?;
                 kept.due.remove(at)
@@ -154,7 +154,7 @@ impl Home {
     /// When the next queued reply is due.
     pub(super) async fn next_reply_due(&self) -> Result<Option<Time>, Error> {
         match self {
-            Home::Desk { desk, .. } => desk.next_reply_due().await.map_err(failed),
+            Home::Live { desk, .. } => desk.next_reply_due().await.map_err(failed),
             Home::Tray(tray) => Ok(tray.with(|kept| (!kept.due.is_empty()).then_some(Time(0)))),
         }
     }
@@ -162,7 +162,7 @@ impl Home {
     /// Replies that a crash left in `sending`.
     pub(super) async fn replies_in_doubt(&self) -> Result<Vec<Outgoing>, Error> {
         match self {
-            Home::Desk { desk, .. } => desk.replies_in_doubt().await.map_err(failed),
+            Home::Live { desk, .. } => desk.replies_in_doubt().await.map_err(failed),
             Home::Tray(tray) => Ok(tray.with(|kept| std::mem::take(&mut kept.in_doubt))),
         }
     }
@@ -170,7 +170,7 @@ impl Home {
     /// The platform has it.
     pub(super) async fn reply_sent(&self, id: ReplyId, receipt: Receipt) -> Result<(), Error> {
         match self {
-            Home::Desk { desk, .. } => desk.reply_sent(id, receipt).await.map_err(failed),
+            Home::Live { desk, .. } => desk.reply_sent(id, receipt).await.map_err(failed),
             Home::Tray(tray) => tray.note(id, format!("sent {}", receipt.native_id)),
         }
     }
@@ -178,7 +178,7 @@ impl Home {
     /// The platform does not have it; tried again at `retry_at`, or a person decides.
     pub(super) async fn reply_failed(&self, id: ReplyId, reason: &str, retry_at: Option<Time>) -> Result<(), Error> {
         match self {
-            Home::Desk { desk, .. } => desk.reply_failed(id, reason, retry_at).await.map_err(failed),
+            Home::Live { desk, .. } => desk.reply_failed(id, reason, retry_at).await.map_err(failed),
             Home::Tray(tray) => tray.note(id, retry_at.map_or(format!("failed {reason}"), |at| format!("retry {at}"))),
         }
     }
@@ -186,7 +186,7 @@ impl Home {
     /// Nobody knows.
     pub(super) async fn reply_unknown(&self, id: ReplyId, reason: &str) -> Result<(), Error> {
         match self {
-            Home::Desk { desk, .. } => desk.reply_unknown(id, reason).await.map_err(failed),
+            Home::Live { desk, .. } => desk.reply_unknown(id, reason).await.map_err(failed),
             Home::Tray(tray) => tray.note(id, format!("unknown {reason}")),
         }
     }
@@ -194,7 +194,7 @@ impl Home {
     /// Tells the desk what an account can do.
     pub(super) async fn set_account(&self, account: &str, capability: Capability) -> Result<(), Error> {
         match self {
-            Home::Desk { desk, .. } => desk.set_account(account, capability).await.map_err(failed),
+            Home::Live { desk, .. } => desk.set_account(account, capability).await.map_err(failed),
             Home::Tray(tray) => {
                 tray.with(|kept| kept.capabilities.insert(account.to_owned(), capability));
                 Ok(())
