@@ -1,0 +1,4 @@
+use axum::{Router, middleware, routing::get};
+use tower_service::Service;
+
+use super::*;

@@ -1,0 +1,278 @@
+//! The live stream of one browser: how a message is framed, how changes are merged, how much may wait.
+//!
+//! Pure, so that it is tested without a store: a handler feeds [`Merge`] with "case N changed",
+//! draws what [`Merge::take`] names and pushes it into a [`Pipe`], from which the response reads.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::{
+    case::{CaseId, Seq},
+    clock::Time,
+};
+
+/// Bytes that may wait for one browser; beyond it everything waiting gives way to `resync`.
+pub const BUFFER_LIMIT: usize = 32 * 1024;
+/// Between two batches of rows: at most four a second.
+pub const BATCH_GAP: Duration = Duration::from_millis(250);
+/// A beat carries the server's time to browsers that hear nothing else.
+pub const BEAT: Duration = Duration::from_secs(15);
+
+/// One message of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Pieces of page (`<hx-partial>`), swapped in as they come; true up to this event.
+    Partial(Seq, String),
+    /// First on every connection.
+    Hello {
+        /// The server's time.
+        now: Time,
+        /// The last event.
+        seq: Seq,
+        /// The program's version; another one than before offers a reload.
+        version: &'static str,
+    },
+    /// Every [`BEAT`].
+    Beat {
+        /// The server's time.
+        now: Time,
+        /// The last event.
+        seq: Seq,
+        /// The program's version.
+        version: &'static str,
+    },
+    /// The list's order is no longer the shown one.
+    Order(Seq, Order),
+    /// Too much was missed: pull the page anew.
+    Resync,
+    /// This browser has four live windows already.
+    Parked,
+    /// The session ended.
+    SignedOut,
+}
+
+/// What changed about a list since the reader last saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// Cases that came in.
+    pub arrived: u64,
+    /// Cases that left.
+    pub left: u64,
+    /// Cases that changed places.
+    pub moved: u64,
+}
+
+impl Message {
+    /// The message as bytes of `text/event-stream`.
+    pub fn frame(&self) -> String {
+        let (event, seq, data) = match self {
+            Message::Partial(seq, html) => (None, Some(*seq), html.clone()),
+            Message::Hello { now, seq, version } => (Some("hello"), Some(*seq), pulse(*now, *seq, version)),
+            Message::Beat { now, seq, version } => (Some("beat"), Some(*seq), pulse(*now, *seq, version)),
+            Message::Order(seq, order) => {
+                let counts = json!({ "in": order.arrived, "out": order.left, "moved": order.moved });
+                (Some("order"), Some(*seq), counts.to_string())
+            }
+            Message::Resync => (Some("resync"), None, "{}".into()),
+            Message::Parked => (Some("parked"), None, "{}".into()),
+            Message::SignedOut => (Some("signedout"), None, "{}".into()),
+        };
+        let mut out = String::with_capacity(data.len() + 64);
+        if let Some(event) = event {
+            out.push_str(&format!("event: {event}\n"));
+        }
+        if let Some(Seq(seq)) = seq {
+            out.push_str(&format!("id: {seq}\n"));
+        }
+        // A carriage return would end the line too, and with it let a post speak as the server.
+        for line in data.split(['\n', '\r']) {
+            out.push_str("data: ");
+            out.push_str(line);
+            out.push('\n');
+        }
+        out.push('\n');
+        out
+    }
+}
+
+fn pulse(now: Time, Seq(seq): Seq, version: &str) -> String {
+    json!({ "now": now.0, "seq": seq, "version": version }).to_string()
+}
+
+/// What is to be drawn and sent now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Cases whose rows changed, each once.
+    pub cases: Vec<CaseId>,
+    /// What happened to the order, if anything did.
+    pub order: Option<Order>,
+    /// The last event in it.
+    pub seq: Seq,
+}
+
+/// Merges changes: each case once a batch, batches at most every [`BATCH_GAP`], the first at once.
+#[derive(Debug, Default)]
+pub struct Merge {
+    cases: BTreeSet<i64>,
+    order: Order,
+    seq: Seq,
+    next_at: Time,
+}
+
+impl Merge {
+    /// A case changed; `order` says what that did to the list.
+    pub fn changed(&mut self, CaseId(case): CaseId, seq: Seq, order: Order) {
+        self.cases.insert(case);
+        self.order.arrived += order.arrived;
+        self.order.left += order.left;
+        self.order.moved += order.moved;
+        self.seq = self.seq.max(seq);
+    }
+
+    /// When the next batch may leave; `None` while there is nothing to send.
+    pub fn due(&self) -> Option<Time> {
+        (!self.cases.is_empty()).then_some(self.next_at)
+    }
+
+    /// The batch, when it is due.
+    pub fn take(&mut self, now: Time) -> Option<Batch> {
+        if now < self.due()? {
+            return None;
+        }
+        self.next_at = now.plus(BATCH_GAP);
+        let order = std::mem::take(&mut self.order);
+        Some(Batch {
+            cases: std::mem::take(&mut self.cases).into_iter().map(CaseId).collect(),
+            order: (order != Order::default()).then_some(order),
+            seq: self.seq,
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: VecDeque<String>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// From the feeder to the response of one browser; never holds more than [`BUFFER_LIMIT`].
+#[derive(Clone, Debug, Default)]
+pub struct Pipe {
+    waiting: Arc<Mutex<Waiting>>,
+    news: Arc<Notify>,
+}
+
+impl Pipe {
+    /// Puts a message in. A browser too slow for what waits loses it all and is told to resync.
+    pub fn push(&self, message: &Message) {
+        let frame = message.frame();
+        {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.closed {
+                return;
+            }
+            let resync = Message::Resync.frame();
+            if waiting.bytes + frame.len() + resync.len() > BUFFER_LIMIT {
+                waiting.frames.clear();
+                waiting.bytes = resync.len();
+                waiting.frames.push_back(resync);
+            } else {
+                waiting.bytes += frame.len();
+                waiting.frames.push_back(frame);
+            }
+        }
+        self.news.notify_one();
+    }
+
+    /// Ends the stream after what waits.
+    pub fn close(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.news.notify_one();
+    }
+
+    /// The next frame; `None` when the stream has ended.
+    pub async fn next(&self) -> Option<String> {
+        loop {
+            {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(frame) = waiting.frames.pop_front() {
+                    waiting.bytes -= frame.len();
+                    return Some(frame);
+                }
+                if waiting.closed {
+                    return None;
+                }
+            }
+            self.news.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Order = Order { arrived: 0, left: 0, moved: 0 };
+    const ONE_IN: Order = Order { arrived: 1, left: 0, moved: 0 };
+
+    #[test]
+    fn a_message_is_framed_line_by_line_and_no_post_can_end_it() {
+        let partial = Message::Partial(Seq(7), "<b>\n\n</b>\r\nevent: signedout".into());
+        assert_eq!(partial.frame(), "id: 7\ndata: <b>\ndata: \ndata: </b>\ndata: \ndata: event: signedout\n\n");
+        let hello = Message::Hello { now: Time(5), seq: Seq(9), version: "1" };
+        assert_eq!(hello.frame(), "event: hello\nid: 9\ndata: {\"now\":5,\"seq\":9,\"version\":\"1\"}\n\n");
+        let order = Message::Order(Seq(9), Order { arrived: 3, left: 2, moved: 1 });
+        assert_eq!(order.frame(), "event: order\nid: 9\ndata: {\"in\":3,\"moved\":1,\"out\":2}\n\n");
+        assert_eq!(Message::Resync.frame(), "event: resync\ndata: {}\n\n");
+    }
+
+    #[test]
+    fn changes_are_merged_by_row_and_sent_four_times_a_second() {
+        let mut merge = Merge::default();
+        assert_eq!(merge.due(), None);
+        merge.changed(CaseId(8), Seq(1), ONE_IN);
+        let first = merge.take(Time(1_000)).unwrap();
+        assert_eq!(first, Batch { cases: vec![CaseId(8)], order: Some(ONE_IN), seq: Seq(1) });
+        let mut sent = 0;
+        for step in 1..=1_000 {
+            merge.changed(CaseId(step % 3), Seq(1 + step), NONE);
+            if let Some(batch) = merge.take(Time(1_000 + step)) {
+                sent += 1;
+                assert_eq!((batch.cases.len(), batch.order), (3, None));
+                assert_eq!(batch.seq, Seq(1 + step));
+            }
+        }
+        assert_eq!(sent, 4);
+        assert_eq!(merge.take(Time(2_001)), None);
+    }
+
+    #[tokio::test]
+    async fn a_slow_browser_costs_no_memory_and_is_told_to_resync() {
+        let pipe = Pipe::default();
+        let big = Message::Partial(Seq(1), "x".repeat(10_000));
+        for _ in 0..3 {
+            pipe.push(&big);
+        }
+        pipe.push(&big);
+        assert_eq!(pipe.next().await.as_deref(), Some(Message::Resync.frame().as_str()));
+        pipe.push(&big);
+        assert_eq!(pipe.next().await.unwrap().len(), big.frame().len());
+        let reader = tokio::spawn({
+            let pipe = pipe.clone();
+            async move { pipe.next().await }
+        });
+        tokio::task::yield_now().await;
+        pipe.push(&Message::Parked);
+        assert_eq!(reader.await.unwrap(), Some(Message::Parked.frame()));
+        pipe.close();
+        pipe.push(&big);
+        assert_eq!(pipe.next().await, None);
+    }
+}

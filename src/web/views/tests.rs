@@ -1,0 +1,285 @@
+use std::time::Duration;
+
+use askama::Template;
+
+use super::*;
+use crate::{
+    case::{EventKind, ReplyState, Status},
+    mention::{Lang, Reason},
+    staff::Role,
+};
+
+const NOW: Time = Time(1_795_238_431_000);
+
+pub(crate) fn frame(language: Language) -> Frame {
+    let mut frame = Frame::new(language, TimeZone::get("Asia/Seoul").unwrap(), NOW);
+    frame.csrf = "c5rf".into();
+    frame.here = "/queue/cs-1".into();
+    frame.me = Some(Me { initials: "KG".into(), name: "김가람".into() });
+    frame.room = Room::Queue;
+    let item = |name: &str, href: &str, open, current| NavItem { name: name.into(), href: href.into(), open: Some(open), current };
+    frame.nav = vec![item(frame.w.mine, "/mine", 3, false), item("CS-1", "/queue/cs-1", 42, true), item("VIP", "/queue/vip", 8, false)];
+    frame.live = Some("/live?room=queue&team=cs-1&since=412".into());
+    frame
+}
+
+fn clock(left_s: i64) -> ClockView {
+    ClockView { due: Time(NOW.0 + left_s * 1_000), target_ms: 720_000, warn_ms: 144_000, ..ClockView::default() }
+}
+
+fn reason(words: &str, label: Label) -> Reason {
+    Reason { rule: "ship-12".into(), words: words.into(), weight: 1.4, label }
+}
+
+fn row(number: i64, left_s: i64, label: Option<Label>, percent: u8, handle: &str, text: &str) -> Row {
+    Row {
+        number,
+        version: 4,
+        clock: Some(clock(left_s)),
+        label: LabelView { label, percent: Some(percent), doubtful: percent < 60 },
+        why: label.map(|label| reason("배송+멈췄", label)),
+        handle: handle.into(),
+        text: text.into(),
+        lang: if text.is_ascii() { Lang::En } else { Lang::Ko },
+        place: Place { platform: "mastodon".into(), account: Some("shop_kr".into()) },
+        reach: Some(12_400),
+        posted_at: NOW.minus(Duration::from_secs(600)),
+        may_claim: true,
+        ..Row::default()
+    }
+}
+
+fn rows() -> Vec<Group> {
+    let long = "배송이 3일째 멈췄는데 고객센터 전화도 안 받네요. 어제도 문의했는데 답이 없어요. 주문 A-1029 확인 좀 부탁드려요. 이러다가 선물을 놓치겠어요.";
+    let mut first = row(8_123, 72, Some(Label::Complaint), 93, "user_a", long);
+    first.notes = 2;
+    first.draft = true;
+    let mut mine = row(8_124, 462, Some(Label::Question), 88, "user_b", "M 사이즈 재입고는 언제쯤 될까요?");
+    mine.owner = Some("KG".into());
+    (mine.mine, mine.may_claim) = (true, false);
+    let mut gone = row(8_125, 570, Some(Label::Proposal), 81, "user_c", "앱에서 장바구니를 여러 개 만들 수 있으면 좋겠어요");
+    gone.left = Some(Left::ClaimedBy("SB".into()));
+    let doubtful = row(8_126, 605, Some(Label::Complaint), 54, "user_d", "Still waiting for my refund after two weeks, any update please?");
+    let mut paused = row(8_127, 600, None, 0, "user_e", "고객 답 대기 중인 사건이에요");
+    paused.why = None;
+    paused.place.account = None;
+    paused.clock = Some(ClockView { course: Course::Paused { left_ms: 11_100_000, reason: "고객".into() }, target_ms: 20_000_000, ..clock(1) });
+    let abuse = row(8_128, 680, Some(Label::Abuse), 97, "user_f", "가려진 글: 욕설, 3줄, 질문 있음");
+    let mut late = row(8_129, -185, Some(Label::Complaint), 71, "user_g", "환불 신청한 지 열흘이 지났는데 처리가 안 됩니다");
+    late.clock.as_mut().unwrap().late_intake = Some((NOW.minus(Duration::from_secs(1_500)), NOW.minus(Duration::from_secs(900))));
+    late.owner = Some("SB".into());
+    late.may_claim = false;
+    let mut set = row(8_130, -41, Some(Label::Question), 0, "user_h", "비밀번호 바꾸는 방법 알려주세요");
+    set.label.percent = None;
+    set.label.doubtful = false;
+    vec![
+        Group { kind: GroupKind::ByTime, rows: vec![first, mine, gone, doubtful, paused, abuse] },
+        Group { kind: GroupKind::Overdue, rows: vec![late, set] },
+    ]
+}
+
+fn queue(language: Language) -> QueuePage {
+    let f = frame(language);
+    let choice = |value: &str, name: &str, chosen| Choice { value: value.into(), name: name.into(), chosen };
+    let filter = |name: &str, title: &str, choices| Filter { name: name.into(), title: title.into(), choices };
+    let peek = Peek {
+        row: rows()[0].rows[1].clone(),
+        parent: Some("여름 옷 재입고 소식을 알려 드려요.".into()),
+        reasons: vec![reason("언제", Label::Question), Reason { rule: "model".into(), ..reason("재입고", Label::Question) }],
+        url: Some("https://social.example/@user_b/1".into()),
+        may_work: true,
+        teams: vec![choice("vip", "VIP", false)],
+        name: None,
+    };
+    QueuePage {
+        title: "CS-1".into(),
+        path: "/queue/cs-1".into(),
+        pull: "/queue/cs-1/rows".into(),
+        filters: vec![
+            filter("label", f.w.filter_label, f.labels().iter().map(|(value, name)| choice(value, name, false)).collect()),
+            filter("lang", f.w.filter_lang, vec![choice("ko", "한국어", true)]),
+            filter("platform", f.w.filter_platform, vec![]),
+            filter("owner", f.w.filter_owner, vec![choice("me", f.w.me, false)]),
+        ],
+        list: List {
+            counts: Counts { open: 42, overdue: 2, unclaimed: 17, next: Some(clock(72)) },
+            groups: rows(),
+            total: 212,
+            more: Some("/queue/cs-1?shown=100".into()),
+            seq: 412,
+            ..List::default()
+        },
+        peek: Some(peek),
+        f,
+    }
+}
+
+fn case(language: Language, log_open: bool) -> CasePage {
+    let mut f = frame(language);
+    f.live = Some("/live?room=case&case=8123&since=412".into());
+    f.flash = Some(Flash { text: f.w.did_claim.into(), undo: Some(("/cases/8123/undo".into(), 411)), bad: false });
+    let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
+    let post = |id, handle: &str, text: &str, seconds| Passage {
+        id,
+        handle: handle.into(),
+        text: text.into(),
+        lang: Lang::Ko,
+        at: ago(seconds),
+        url: Some("https://social.example/@a/1".into()),
+        ..Passage::default()
+    };
+    let reply = |id, state, due: Time, undo| ReplyBubble {
+        id,
+        by: "KG".into(),
+        text: "불편을 드려 죄송해요. 물류 담당에게 확인하고 곧 알려 드릴게요. ^KG".into(),
+        at: ago(30),
+        state,
+        due,
+        sent_at: Some(ago(20)),
+        reason: None,
+        url: None,
+        undo,
+    };
+    CasePage {
+        number: 8_123,
+        version: 7,
+        status: Status::Open,
+        label: LabelView { label: Some(Label::Complaint), percent: Some(93), doubtful: false },
+        reasons: vec![reason("배송+멈췄", Label::Complaint)],
+        team: "CS-1".into(),
+        queue: "/queue/cs-1".into(),
+        owner: Some("KG".into()),
+        mine: true,
+        place: Place { platform: "mastodon".into(), account: Some("shop_kr".into()) },
+        transfers: 2,
+        clocks: vec![clock(72), ClockView { promise: Promise::Resolution, target_ms: 86_400_000, ..clock(80_000) }],
+        thread: vec![
+            ThreadItem::Post(Passage { before: true, ours: true, ..post(1, "shop_kr", "주말 배송 안내를 드려요.", 900) }),
+            ThreadItem::Post(post(2, "user_a", "배송이 3일째 멈췄는데 고객센터 전화도 안 받네요.\n주문 A-1029 확인 좀 부탁드려요.", 640)),
+            ThreadItem::Note { id: 5, by: "SB".into(), text: "물류에 물어봤어요.".into(), at: ago(300) },
+            ThreadItem::Post(Passage { deleted_at: Some(ago(200)), ..post(3, "user_a", "지운 글의 내용", 250) }),
+            ThreadItem::Reply(reply(31, ReplyState::Sent, ago(25), None)),
+            ThreadItem::Reply(reply(32, ReplyState::Queued, NOW.plus(Duration::from_millis(4_200)), Some(415))),
+        ],
+        answer: Answer::Reply {
+            account: "@shop_kr".into(),
+            signature: "^KG".into(),
+            rule: LengthRule { unit: "graphemes", max: 500, url: Some(23), light: "" },
+        },
+        reply_draft: (String::new(), 0),
+        note_draft: (String::new(), 0),
+        contact: Contact {
+            handle: "user_a".into(),
+            name: Some("가나다".into()),
+            reach: Some(12_400),
+            earlier: vec![Earlier {
+                number: 7_431,
+                status: Status::Resolved,
+                label: LabelView { label: Some(Label::Question), percent: Some(91), doubtful: false },
+                text: "배송 조회가 안 돼요".into(),
+                at: ago(1_900_000),
+            }],
+        },
+        log: vec![
+            LogLine { at: ago(640), kind: EventKind::Opened, by: None, detail: "CS-1".into() },
+            LogLine { at: ago(400), kind: EventKind::Claimed, by: Some("KG".into()), detail: String::new() },
+        ],
+        log_open,
+        may: May { claim: false, give_back: true, work: true },
+        presence: vec![Presence { initials: "SB".into(), writing: true }],
+        teams: vec![Choice { value: "vip".into(), name: "VIP".into(), chosen: false }],
+        dispositions: vec![Choice { value: "answered".into(), name: "답변".into(), chosen: false }],
+        f,
+    }
+}
+
+fn search(language: Language) -> SearchPage {
+    let mut f = frame(language);
+    f.live = None;
+    f.room = Room::Search;
+    let item = |name: &str, count, on| FacetItem { name: name.into(), count, href: "/search?q=x".into(), on };
+    let hit = |number| Hit {
+        number,
+        status: Status::Resolved,
+        label: LabelView { label: Some(Label::Complaint), percent: Some(91), doubtful: false },
+        place: Place { platform: "mastodon".into(), account: None },
+        lang: Lang::Ko,
+        at: NOW.minus(Duration::from_secs(1_900_000)),
+        team: "CS-1".into(),
+        answered: Some(("^SB".into(), Duration::from_secs(490))),
+        snippet: vec![(false, "또 ".into()), (true, "배송".into()), (false, "이 ".into()), (true, "지연".into()), (false, "됐는데 앱에는 아무 말도 없어요".into())],
+        disposition: Some("환불".into()),
+        reach: Some(1_200),
+    };
+    SearchPage {
+        q: "배송 지연".into(),
+        total: Some(214),
+        took: Duration::from_micros(6_100),
+        hits: vec![hit(7_431), hit(7_118)],
+        facets: vec![
+            Facet { title: f.w.facet_label.into(), items: vec![item(f.w.complaint, 190, true), item(f.w.question, 20, false)] },
+            Facet { title: f.w.facet_team.into(), items: vec![item("CS-1", 150, false)] },
+        ],
+        sorts: vec![
+            Choice { value: "/search?q=x".into(), name: f.w.sort_best.into(), chosen: true },
+            Choice { value: "/search?q=x&sort=new".into(), name: f.w.sort_new.into(), chosen: false },
+        ],
+        error: None,
+        hint: None,
+        previous: None,
+        next: Some("/search?q=x&page=2".into()),
+        f,
+    }
+}
+
+fn outside(language: Language) -> Frame {
+    Frame { me: None, live: None, nav: vec![], room: Room::Outside, csrf: String::new(), ..frame(language) }
+}
+
+/// Every page in one language, with a name.
+fn pages(language: Language) -> Vec<(&'static str, String)> {
+    let mut lonely = queue(language);
+    lonely.list.groups.clear();
+    lonely.list.more = None;
+    lonely.list.last_seen = Some(NOW);
+    lonely.peek = None;
+    let mut away = case(language, false);
+    away.answer = Answer::Blocked;
+    let mut nothing = search(language);
+    (nothing.total, nothing.hint) = (Some(0), Some("배송지연".into()));
+    let sign_in = SignIn { f: outside(language), next: "/queue/cs-1".into(), email: "a@b.kr".into(), failure: Some(Failure::Wrong) };
+    let link = LinkPage { f: outside(language), token: "t0ken".into(), next: "/".into() };
+    let problem = |problem| ErrorPage { f: Frame { live: None, ..frame(language) }, problem }.render().unwrap();
+    vec![
+        ("queue", queue(language).render().unwrap()),
+        ("queue-empty", lonely.render().unwrap()),
+        ("case", case(language, false).render().unwrap()),
+        ("case-log", case(language, true).render().unwrap()),
+        ("case-blocked", away.render().unwrap()),
+        ("search", search(language).render().unwrap()),
+        ("search-empty", nothing.render().unwrap()),
+        ("sign-in", sign_in.render().unwrap()),
+        ("link", link.render().unwrap()),
+        ("forbidden", problem(Problem::Forbidden { needs: Role::Lead, ask: Some(("CS-1".into(), "SB".into())) })),
+        ("not-found", problem(Problem::NoCase(9))),
+        ("failed", problem(Problem::Failed("e-77".into()))),
+    ]
+}
+
+#[test]
+fn every_page_draws_in_both_languages() {
+    // Written out so that a person can look at them beside the real styles.
+    let keep = std::env::var_os("MOKSORI_PAGES").map(std::path::PathBuf::from);
+    for language in Language::ALL {
+        for (name, page) in pages(language) {
+            assert!(page.starts_with("<!doctype html>"), "{name}");
+            assert!(page.contains(&format!("<html lang=\"{}\"", language.code())), "{name}");
+            assert_eq!(page.matches("<h1").count(), 1, "{name} has one heading");
+            assert_eq!(page.matches("<main").count(), 1, "{name}");
+            assert!(!page.contains("{n}") || page.contains("id=\"words\""), "{name}");
+            if let Some(keep) = &keep {
+                std::fs::write(keep.join(format!("{name}-{}.html", language.code())), &page).unwrap();
+            }
+        }
+    }
+}
