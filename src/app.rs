@@ -96,7 +96,7 @@ impl App {
         let connect = Connect::new(
             &connect::Config { directory: config.connect.directory.clone(), accounts: config.accounts() },
             &connectors,
-            connect::Home::Desk { bus: Bus::clone(&bus), desk: Arc::clone(&desk) },
+            connect::Home::Live { bus: Arc::clone(&bus), desk: Arc::clone(&desk) },
             clock.clone(),
             connect::Metrics::new(&registry)?,
         )?;

@@ -122,8 +122,9 @@ impl Follower {
                 Ok(true) => {}
                 Ok(false) => {
                     for asker in waiting.drain(..) {
-                        // Whoever asked may have gone.
-                        drop(asker.send(self.search.documents()));
+                        if asker.send(self.search.documents()).is_err() {
+                            tracing::debug!("whoever asked for a new index has gone");
+                        }
                     }
                     tokio::select! {
                         changed = commits.changed() => if changed.is_err() { break },

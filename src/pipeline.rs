@@ -155,10 +155,7 @@ impl Pipeline {
             match self.desk.take_in(Arc::clone(&intake)).await {
                 Ok(Taken::Stored) => {}
                 Ok(Taken::Stale) => tracing::warn!(position = intake.from, "a batch was stored before"),
-                Err(error) if error.is_retryable() => return Err(error),
-                Err(desk::Error::Store(crate::queue::Error::Closed)) => {
-                    return Err(desk::Error::Store(crate::queue::Error::Closed));
-                }
+                Err(error) if error.is_retryable() || error.is_closed() => return Err(error),
                 Err(error) if intake.mentions.len() <= 1 => {
                     tracing::error!(
                         position = intake.from,

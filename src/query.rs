@@ -344,7 +344,7 @@ fn days(value: &str) -> Option<(Option<Date>, Option<Date>)> {
     } else if let Some((from, to)) = value.split_once("..") {
         let start = if from.is_empty() { None } else { Some(day(from)?) };
         // The end may leave out what it shares with the start: 2026-11-01..21.
-        let shared = from.get(..from.len().checked_sub(to.len()).unwrap_or_default()).unwrap_or_default();
+        let shared = from.get(..from.len().saturating_sub(to.len())).unwrap_or_default();
         let end = if to.is_empty() { None } else { Some(day(&format!("{shared}{to}"))?) };
         let ordered = start.zip(end).is_none_or(|(start, end)| start <= end);
         (ordered && (start, end) != (None, None)).then_some((start, end))

@@ -83,7 +83,7 @@ pub(super) fn read_files(files: &[(String, String)]) -> Result<Vec<Source>, Erro
         let file: File = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let (line, problem) = (line_of(at), error.message().replace('\n', " "));
-            let remedy = "correct the key or its value; rules.rs and docs/labels.md list the keys".to_owned();
+            let remedy = "correct the key or its value; docs/labels.md shows a rule".to_owned();
             match rule_before(text, at) {
                 Some(rule) => Error::Rule { file: name.clone(), line, rule, problem, remedy },
                 None => Error::File { file: name.clone(), line, problem, remedy },

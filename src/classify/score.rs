@@ -65,12 +65,9 @@ impl<'a> Sum<'a> {
         if words < 3 {
             self.add("shape.no_words", Label::Other, 0.8, 0..text.len());
         }
-        match input.answers {
-            Some(label @ (Label::Complaint | Label::Question | Label::Proposal)) => {
-                let short = text.chars().nth(40).is_none();
-                self.add("thread.answers", label, if short { 0.5 } else { 0.25 }, 0..0);
-            }
-            _ => {}
+        if let Some(label @ (Label::Complaint | Label::Question | Label::Proposal)) = input.answers {
+            let short = text.chars().nth(40).is_none();
+            self.add("thread.answers", label, if short { 0.5 } else { 0.25 }, 0..0);
         }
         // Who speaks to us wants something put right more often than not; who speaks of us mostly chats.
         if !input.addressed {

@@ -1,3 +1,5 @@
+//! Tests of the classifier: labels, reasons, languages, broken rule files.
+
 use std::collections::HashMap;
 
 use super::*;

@@ -265,9 +265,13 @@ pub struct Stream {
     /// How the first walk of `oldest_first` pages down from the newest; else it takes one page.
     #[serde(default)]
     pub first: Paging,
-    /// Most pages of the first walk; what is older is left.
+    /// Most pages of a stream's first walk; what is older is left.
     #[serde(default = "first_pages")]
     pub first_pages: u32,
+    /// How many of the newest posts an `oldest_first` walk asks for again: what a platform numbers
+    /// before it shows it would be passed over.
+    #[serde(default)]
+    pub overlap: usize,
     /// Most pages of any walk.
     #[serde(default = "max_pages")]
     pub max_pages: u32,

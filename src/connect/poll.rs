@@ -29,8 +29,9 @@ const REST: Duration = Duration::from_secs(15 * 60);
 /// Mentions that a downward walk holds back, so that the oldest are appended first.
 const HELD: usize = 2_000;
 
-/// Cursors that a downward walk remembers: some of the posts may be deleted before the next one.
-const MARKS: usize = 20;
+/// Posts that a downward walk knows again: more than any page has, for late ones lie between them, and
+/// some may be deleted before the next walk.
+const MARKS: usize = 200;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,30 +142,34 @@ impl Poller {
         }
         let stream = self.stream();
         let saved = self.home.cursor(&self.cursor_name()).await?;
-        match (stream.order, saved) {
-            (Order::OldestFirst, Some(cursor)) => self.up(cursor).await,
-            (Order::OldestFirst, None) => self.down(&stream.first, stream.first_pages, None).await,
-            (Order::NewestFirst, saved) => self.down(&stream.page, stream.max_pages, Some(saved.unwrap_or_default())).await,
+        let marks: Option<Vec<String>> = saved.and_then(|saved| serde_json::from_str(&saved).ok());
+        match (stream.order, marks) {
+            (Order::OldestFirst, Some(marks)) if !marks.is_empty() => self.up(marks).await,
+            (Order::OldestFirst, _) => self.down(&stream.first, stream.first_pages, None).await,
+            (Order::NewestFirst, None) => self.down(&stream.page, stream.first_pages, None).await,
+            (Order::NewestFirst, marks) => self.down(&stream.page, stream.max_pages, marks).await,
         }
     }
 
-    /// From the cursor upwards.
-    async fn up(&self, mut cursor: String) -> Result<Walk, Error> {
+    /// From the oldest mark upwards. Posts that were numbered before the newest mark but shown after it
+    /// lie among the marks; those that are marks themselves are known.
+    async fn up(&self, mut marks: Vec<String>) -> Result<Walk, Error> {
         let stream = self.stream();
         let (mut walk, mut circle, mut step) = (Walk::default(), Circle::default(), Step::first());
+        let mut cursor = marks[0].clone();
         for _ in 0..stream.max_pages {
             let Some(mut page) = self.page(&stream.page, &step, &cursor).await? else { break };
-            // Some servers send the post at the cursor again.
-            page.records.retain(|(own, _)| *own != cursor);
-            let Some((newest, _)) = page.records.last().cloned() else { break };
+            let seen: Vec<String> = page.records.iter().map(|(own, _)| own.clone()).collect();
+            page.records.retain(|(own, _)| !marks.contains(own));
+            let Some(newest) = seen.last().filter(|_| !page.records.is_empty()) else { break };
             walk.pages += 1;
-            let looped = circle.pass(&page);
-            if looped.is_ok() {
-                walk.items += self.keep(self.mentions(&page)).await?;
-                self.home.save_cursor(&self.cursor_name(), &newest).await?;
-                cursor = newest;
-            }
-            looped?;
+            circle.pass(&page)?;
+            cursor.clone_from(newest);
+            marks.retain(|mark| !seen.contains(mark));
+            marks.extend(seen);
+            marks.drain(..marks.len().saturating_sub(stream.overlap + 1));
+            walk.items += self.keep(self.mentions(&page)).await?;
+            self.save(&marks).await?;
             match page.next {
                 Some(next) => step = next,
                 None => break,
@@ -173,52 +178,55 @@ impl Poller {
         Ok(walk)
     }
 
-    /// From the newest downwards, to the marks of the last walk.
-    async fn down(&self, paging: &Paging, most: u32, marks: Option<String>) -> Result<Walk, Error> {
+    /// From the newest downwards, to a page that has a mark of the last walk; none before the first.
+    async fn down(&self, paging: &Paging, most: u32, marks: Option<Vec<String>>) -> Result<Walk, Error> {
         let stream = self.stream();
-        let first_walk = marks.as_ref().is_none_or(String::is_empty);
-        let old: Vec<String> = marks.as_deref().and_then(|marks| serde_json::from_str(marks).ok()).unwrap_or_default();
+        let first_walk = marks.is_none();
+        let marks = marks.unwrap_or_default();
         let (mut walk, mut circle, mut step) = (Walk::default(), Circle::default(), Step::first());
-        let mut top: Vec<String> = Vec::new();
+        // Pages as they come, newest first; each of them is oldest first.
         let mut held: Vec<Vec<Envelope>> = Vec::new();
-        let mut met = false;
+        let mut seen: Vec<Vec<String>> = Vec::new();
         for number in 1..=most {
             let Some(mut page) = self.page(paging, &step, "").await? else { break };
+            let count = page.records.len();
+            page.records.retain(|(cursor, _)| !marks.contains(cursor));
             if page.records.is_empty() {
                 break;
             }
             walk.pages += 1;
             circle.pass(&page)?;
-            if let Some(last) = page.records.iter().rposition(|(cursor, _)| old.contains(cursor)) {
-                met = true;
-                page.records.drain(..=last);
-            }
-            let room = MARKS.saturating_sub(top.len());
-            top.extend(page.records.iter().rev().take(room).map(|(cursor, _)| cursor.clone()));
+            seen.push(page.records.iter().map(|(cursor, _)| cursor.clone()).collect());
             held.push(self.mentions(&page));
             if held.iter().map(Vec::len).sum::<usize>() >= HELD {
                 walk.items += self.release(&mut held).await?;
             }
             match page.next {
-                Some(next) if !met => step = next,
+                Some(next) if page.records.len() == count => step = next,
                 _ => break,
             }
             if number == most && !first_walk {
                 self.discard("page_cap", 1);
-                tracing::warn!(account = %self.account.config.key, stream = %stream.name, "a walk ended at max_pages; older posts are left out");
+                tracing::warn!(
+                    account = %self.account.config.key,
+                    stream = %stream.name,
+                    "a walk ended at max_pages; older posts are left out"
+                );
             }
         }
         walk.items += self.release(&mut held).await?;
-        let Some(newest) = top.first().cloned() else { return Ok(walk) };
-        let mark = if stream.order == Order::OldestFirst {
-            newest
-        } else {
-            top.extend(old);
-            top.truncate(MARKS);
-            serde_json::to_string(&top).unwrap_or_default()
-        };
-        self.home.save_cursor(&self.cursor_name(), &mark).await?;
+        if !seen.is_empty() {
+            let keep = if stream.order == Order::OldestFirst { stream.overlap + 1 } else { MARKS };
+            let all: Vec<String> = marks.into_iter().chain(seen.into_iter().rev().flatten()).collect();
+            self.save(&all[all.len().saturating_sub(keep)..]).await?;
+        }
         Ok(walk)
+    }
+
+    /// Remembers how far the stream is read: marks of the newest posts, the newest last.
+    async fn save(&self, marks: &[String]) -> Result<(), Error> {
+        let text = serde_json::to_string(marks).map_err(|error| Error::Home(error.to_string()))?;
+        self.home.save_cursor(&self.cursor_name(), &text).await
     }
 
     async fn release(&self, held: &mut Vec<Vec<Envelope>>) -> Result<usize, Error> {

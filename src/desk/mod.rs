@@ -107,6 +107,11 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(self, Error::Store(error) if error.is_retryable())
     }
+
+    /// The store is closing down: nothing will be written any more.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Error::Store(queue::Error::Closed))
+    }
 }
 
 crate::metrics! {

@@ -1,3 +1,5 @@
+//! Tests of dispatch: every condition, explanations, broken files.
+
 use super::*;
 
 fn known() -> Known {

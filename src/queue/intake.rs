@@ -349,8 +349,6 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn erase_mention(&mut self, id: MentionId) -> Result<(), Error> {
-        // Overwrites the freed bytes, from the first erasure of this run on; it costs every later delete something.
-        self.connection.pragma_update(None, "secure_delete", true)?;
         self.erased = true;
         self.connection.execute(
             "UPDATE mention SET text = '', media = NULL, url = NULL, signature = 0, deleted_at = ?2 WHERE id = ?1",

@@ -348,6 +348,8 @@ fn connect(path: &Path, config: &Config, read_only: bool) -> Result<Connection, 
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "OFF")?;
+    // Freed bytes are overwritten: a text that was edited must not linger when its mention is erased.
+    connection.pragma_update(None, "secure_delete", true)?;
     // Checkpoints run on a connection of their own, so that no commit pays for one.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "cache_size", -i64::from(config.cache_kib))?;

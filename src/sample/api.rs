@@ -99,36 +99,47 @@ fn pairs(query: Option<String>) -> Vec<(String, String)> {
     url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect()
 }
 
-/// One page of `items`, which are oldest first, and the Link header to its neighbours. With `min_id` a
-/// page is the one just above it, else the newest; a page itself is newest first.
-fn page(url: &str, path: &str, query: &[(String, String)], items: Vec<(String, Json)>, most: usize) -> Response {
-    let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+/// One page of the posts or notifications `ids`, which are oldest first, and the Link header to its
+/// neighbours. With `min_id` a page is the one just above it, else the newest; it is newest first.
+fn page<'state>(
+    url: &str,
+    path: &str,
+    query: &[(String, String)],
+    most: usize,
+    ids: impl DoubleEndedIterator<Item = &'state String>,
+    show: impl Fn(&str) -> Option<Json>,
+) -> Response {
+    let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value);
     let limit = value("limit").and_then(|text| text.parse().ok()).unwrap_or(most / 2).clamp(1, most);
-    let above = value("min_id").max(value("since_id"));
-    let mut found: Vec<(String, Json)> = items
-        .into_iter()
-        .filter(|(id, _)| above.as_ref().is_none_or(|above| id > above))
-        .filter(|(id, _)| value("max_id").is_none_or(|below| *id < below))
-        .collect();
-    if value("min_id").is_some() {
-        found.truncate(limit);
+    let (above, below) = (value("min_id").max(value("since_id")), value("max_id"));
+    let found = ids.filter(|id| above.is_none_or(|above| *id > above) && below.is_none_or(|below| *id < below));
+    let found: Vec<&String> = if value("min_id").is_some() {
+        let mut lowest: Vec<&String> = found.take(limit).collect();
+        lowest.reverse();
+        lowest
     } else {
-        found.drain(..found.len().saturating_sub(limit));
-    }
-    found.reverse();
+        found.rev().take(limit).collect()
+    };
     let neighbour = |name: &str, id: &str, rel: &str| {
         let kept = query.iter().filter(|(key, _)| !matches!(key.as_str(), "min_id" | "max_id" | "since_id"));
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).append_pair(name, id).finish();
         format!("<{url}{path}?{query}>; rel=\"{rel}\"")
     };
-    let link = found.first().zip(found.last()).map(|((newest, _), (oldest, _))| {
-        format!("{}, {}", neighbour("max_id", oldest, "next"), neighbour("min_id", newest, "prev"))
-    });
-    let mut response = Body(Json::Array(found.into_iter().map(|(_, json)| json).collect())).into_response();
+    let link = found
+        .first()
+        .zip(found.last())
+        .map(|(newest, oldest)| format!("{}, {}", neighbour("max_id", oldest, "next"), neighbour("min_id", newest, "prev")));
+    let mut response = Body(Json::Array(found.into_iter().filter_map(|id| show(id)).collect())).into_response();
     if let Some(link) = link.and_then(|link| link.parse().ok()) {
         response.headers_mut().insert(header::LINK, link);
     }
     response
+}
+
+/// One page of the live posts that `fits` picks.
+fn page_of_posts(state: &State, path: &str, query: Option<String>, fits: impl Fn(&Post) -> bool) -> Response {
+    let ids = state.posts.iter().filter(|(_, post)| !post.deleted && fits(post)).map(|(id, _)| id);
+    page(&state.url, path, &pairs(query), 40, ids, |id| Some(view::status(state, id, state.live(id)?)))
 }
 
 async fn instance(Shelf(shared): Shelf<Arc<Shared>>) -> Response {
@@ -157,16 +168,16 @@ async fn notifications(
     let own = caller(&state, &headers)?;
     let query = pairs(query);
     let wanted = query.iter().all(|(key, value)| key != "types[]" || value == "mention");
-    let mine = state.notifications.iter().filter(|(_, one)| wanted && one.to == own);
-    let items = mine.filter_map(|(id, one)| Some((id.clone(), view::notification(&state, id, one)?))).collect();
-    Ok(page(&state.url, "/api/v1/notifications", &query, items, 80))
+    let live = state.notifications.iter().filter(|(_, one)| wanted && one.to == own && state.live(&one.post).is_some());
+    let show = |id: &str| view::notification(&state, id, state.notifications.get(id)?);
+    Ok(page(&state.url, "/api/v1/notifications", &query, 80, live.map(|(id, _)| id), show))
 }
 
 async fn tag_timeline(Shelf(shared): Shelf<Arc<Shared>>, Path(tag): Path<String>, RawQuery(query): RawQuery) -> Response {
     let state = shared.state();
     let has_tag = |post: &Post| tags(&post.text).any(|own| own.to_lowercase() == tag.to_lowercase());
-    let items = listed(&state, |post| post.visibility == "public" && has_tag(post));
-    page(&state.url, &format!("/api/v1/timelines/tag/{}", encoded(&tag)), &pairs(query), items, 40)
+    let path = format!("/api/v1/timelines/tag/{}", encoded(&tag));
+    page_of_posts(&state, &path, query, |post| post.visibility == "public" && has_tag(post))
 }
 
 async fn account_statuses(
@@ -177,13 +188,8 @@ async fn account_statuses(
 ) -> Result<Response, Refusal> {
     let state = shared.state();
     caller(&state, &headers)?;
-    let items = listed(&state, |post| state.accounts[post.author].id == id);
-    Ok(page(&state.url, &format!("/api/v1/accounts/{id}/statuses"), &pairs(query), items, 40))
-}
-
-fn listed(state: &State, fits: impl Fn(&Post) -> bool) -> Vec<(String, Json)> {
-    let live = state.posts.iter().filter(|(_, post)| !post.deleted && fits(post));
-    live.map(|(id, post)| (id.clone(), view::status(state, id, post))).collect()
+    let path = format!("/api/v1/accounts/{id}/statuses");
+    Ok(page_of_posts(&state, &path, query, |post| state.accounts[post.author].id == id))
 }
 
 async fn statuses(

@@ -108,7 +108,12 @@ impl Sample {
 
     /// Takes a post down; false if there is no such post.
     pub fn delete(&self, id: &str) -> bool {
-        self.shared.state().delete(id)
+        self.shared.state().set_deleted(id, true)
+    }
+
+    /// Shows a post again that was taken down: it is late, for younger ones were seen before it.
+    pub fn restore(&self, id: &str) -> bool {
+        self.shared.state().set_deleted(id, false)
     }
 
     /// What an account has posted through the API, in order, deleted or not.

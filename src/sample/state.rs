@@ -167,11 +167,9 @@ impl State {
         })
     }
 
-    pub fn delete(&mut self, id: &str) -> bool {
-        self.posts.get_mut(id).filter(|post| !post.deleted).is_some_and(|post| {
-            post.deleted = true;
-            true
-        })
+    /// Takes a post down, or shows it again; false if nothing changes.
+    pub fn set_deleted(&mut self, id: &str, deleted: bool) -> bool {
+        self.posts.get_mut(id).is_some_and(|post| std::mem::replace(&mut post.deleted, deleted) != deleted)
     }
 
     pub fn received(&self, handle: &str) -> Vec<Received> {

@@ -1,6 +1,9 @@
 //! The index on disk: its fields, how a post becomes a document, and opening it whatever state it is in.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use tantivy::{
     Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError,
@@ -11,7 +14,7 @@ use tantivy::{
 };
 
 use super::{
-    Error, Opened, Post,
+    Error, Opened, Post, tail,
     tokens::{ANALYZER, Cutter, composed},
 };
 use crate::case::Seq;
@@ -84,9 +87,16 @@ impl Files {
     }
 }
 
-/// The commit's payload: how far the index has come, and who cut its tokens.
+/// The commit's payload: how far the index has come, who cut its tokens, and a sum over both, for
+/// nothing else guards the list that it is kept in.
 pub(super) fn payload(seq: Seq) -> String {
-    format!("{} {ANALYZER}", seq.0)
+    let text = format!("{} {ANALYZER}", seq.0);
+    format!("{text} {:016x}", tail::key(&text))
+}
+
+fn position(payload: &str) -> Option<Seq> {
+    let seq = Seq(payload.split(' ').next()?.parse().ok()?);
+    (payload == self::payload(seq)).then_some(seq)
 }
 
 /// Opens the index in `dir`; one that is damaged or of another version is emptied.
@@ -143,11 +153,16 @@ fn attempt(dir: &Path, heap_bytes: usize) -> Result<(Files, Seq), Attempt> {
     if !damaged.is_empty() {
         return Err(Attempt::Unusable(format!("{} of its files are damaged", damaged.len())));
     }
+    let managed = index.directory().list_managed_files();
+    let own = |name: &Path| name == Path::new("meta.json") || name.to_string_lossy().starts_with('.') || managed.contains(name);
+    if !names(dir).map_err(|error| Attempt::Failed(error.into()))?.iter().all(|name| own(name)) {
+        return Err(Attempt::Unusable("it does not know all of its files".into()));
+    }
     let metas = index.load_metas()?;
-    let seq = match metas.payload.as_deref().map(|payload| payload.split_once(' ')) {
+    let seq = match &metas.payload {
         None if metas.segments.is_empty() => Seq(0),
-        Some(Some((seq, ANALYZER))) => Seq(seq.parse().map_err(|_| Attempt::Unusable("its position is damaged".into()))?),
-        _ => return Err(Attempt::Unusable("it was made by another version".into())),
+        payload => (payload.as_deref().and_then(position))
+            .ok_or_else(|| Attempt::Unusable("it is of another version, or its position is damaged".into()))?,
     };
     index.tokenizers().register(ANALYZER, Cutter::for_posts());
     let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
@@ -159,13 +174,19 @@ fn writer(index: &Index, heap_bytes: usize) -> Result<IndexWriter, TantivyError>
     index.writer_with_options(options.build())
 }
 
-/// Removes the files of an index; a damaged one still holds texts, so it is not kept aside.
-fn clear(dir: &Path) -> io::Result<()> {
+/// The names of the files in `dir`.
+fn names(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            fs::remove_file(entry.path())?;
+            names.push(entry.file_name().into());
         }
     }
-    Ok(())
+    Ok(names)
+}
+
+/// Removes the files of an index; a damaged one still holds texts, so it is not kept aside.
+fn clear(dir: &Path) -> io::Result<()> {
+    names(dir)?.iter().try_for_each(|name| fs::remove_file(dir.join(name)))
 }

@@ -40,10 +40,10 @@ pub(super) fn find(
                 plan.weigh(&shared.fields, &statistics)?;
             }
             let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, &live.searcher);
-            plan.tantivy(&shared.fields)?.weight(scoring)?
+            plan.tantivy(&shared.fields, &live.searcher)?.weight(scoring)?
         }
         Order::Newest | Order::Oldest => {
-            plan.tantivy(&shared.fields)?.weight(EnableScoring::disabled_from_searcher(&live.searcher))?
+            plan.tantivy(&shared.fields, &live.searcher)?.weight(EnableScoring::disabled_from_searcher(&live.searcher))?
         }
     };
     let mut counted = Counted::new(live, scope, order, page);
@@ -209,7 +209,7 @@ impl<'a> Counted<'a> {
     fn cut(&mut self) {
         let wanted = self.wanted();
         if wanted < self.best.len() {
-            self.best.select_nth_unstable_by(wanted, |a, b| (b.0, b.1, b.2).cmp(&(a.0, a.1, a.2)));
+            self.best.select_nth_unstable_by_key(wanted, |hit| std::cmp::Reverse((hit.0, hit.1, hit.2)));
             self.best.truncate(wanted);
         }
     }
@@ -220,7 +220,7 @@ impl<'a> Counted<'a> {
 
     fn found(mut self) -> Found {
         self.cut();
-        self.best.sort_unstable_by(|a, b| (b.0, b.1, b.2).cmp(&(a.0, a.1, a.2)));
+        self.best.sort_unstable_by_key(|hit| std::cmp::Reverse((hit.0, hit.1, hit.2)));
         let page = self.best.iter().skip(self.page.offset).take(self.page.limit);
         let hits = page.map(|&(_, _, mention, case, score)| Hit { mention, case, score }).collect();
         let names = &self.live.table.names;

@@ -3,22 +3,20 @@
 //! [`analyse`] is the seam where a typed word becomes what is looked for; today a word is one phrase of
 //! its 2-grams, and its inflected forms will be further alternatives.
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Arc};
 
 use jiff::civil::Date;
 use tantivy::{
-    DocId, Term,
+    DocId, Searcher, Term,
     index::SegmentReader,
     query::{
-        AllQuery, Bm25StatisticsProvider, Bm25Weight, BooleanQuery, ConstScoreQuery, EmptyQuery, Occur, PhraseQuery,
-        Query as Tantivy, RangeQuery, RegexQuery, TermQuery,
+        AllQuery, Bm25StatisticsProvider, Bm25Weight, BooleanQuery, ConstScoreQuery, EmptyQuery, EnableScoring, Occur,
+        PhraseQuery, Query as Tantivy, RangeQuery, RegexQuery, TermQuery, Weight,
         doc_predicate_query::{DocPredicateQuery, FunctionPredicate},
     },
     schema::IndexRecordOption,
     tokenizer::TokenStream,
 };
-
-use std::sync::Arc;
 
 use super::{
     Error, Scope,
@@ -196,30 +194,21 @@ impl Plan {
     }
 
     /// The same for tantivy.
-    pub(super) fn tantivy(&self, fields: &Fields) -> Result<Box<dyn Tantivy>, Error> {
+    pub(super) fn tantivy(&self, fields: &Fields, searcher: &Searcher) -> Result<Box<dyn Tantivy>, Error> {
         // A condition finds, it does not rank.
         let unranked = |query: Box<dyn Tantivy>| -> Box<dyn Tantivy> { Box::new(ConstScoreQuery::new(query, 0.0)) };
-        let everything = || (Occur::Must, unranked(Box::new(AllQuery)));
+        let joined = |parts: &[Plan], occur| {
+            let clauses = parts.iter().map(|part| Ok((occur, part.tantivy(fields, searcher)?)));
+            clauses.collect::<Result<Vec<_>, Error>>().map(BooleanQuery::new)
+        };
         Ok(match self {
-            Plan::All(parts) => {
-                let mut clauses = Vec::with_capacity(parts.len() + 1);
-                for part in parts {
-                    clauses.push(match part {
-                        Plan::Not(part) => (Occur::MustNot, part.tantivy(fields)?),
-                        part => (Occur::Must, part.tantivy(fields)?),
-                    });
-                }
-                if clauses.iter().all(|(occur, _)| *occur == Occur::MustNot) {
-                    clauses.push(everything());
-                }
-                Box::new(BooleanQuery::new(clauses))
+            Plan::All(parts) if parts.is_empty() => unranked(Box::new(AllQuery)),
+            Plan::All(parts) => Box::new(joined(parts, Occur::Must)?),
+            Plan::Any(parts) => Box::new(joined(parts, Occur::Should)?),
+            Plan::Not(part) => {
+                let weight = part.tantivy(fields, searcher)?.weight(EnableScoring::disabled_from_searcher(searcher))?;
+                unranked(Box::new(DocPredicateQuery::from(FunctionPredicate::from(outside(weight)))))
             }
-            Plan::Any(parts) => {
-                let parts: Result<Vec<_>, Error> =
-                    parts.iter().map(|part| Ok((Occur::Should, part.tantivy(fields)?))).collect();
-                Box::new(BooleanQuery::new(parts?))
-            }
-            Plan::Not(part) => Box::new(BooleanQuery::new(vec![(Occur::MustNot, part.tantivy(fields)?), everything()])),
             Plan::Phrase(phrase) => {
                 let mut terms: Vec<(usize, Term)> = phrase.terms(fields).collect();
                 match terms.len() {
@@ -259,6 +248,24 @@ impl Plan {
                 unranked(Box::new(DocPredicateQuery::from(predicate)))
             }
         })
+    }
+}
+
+/// What a part does not find. Tantivy's own exclusion seeks backwards in a phrase, which its scorer must
+/// not be asked to do.
+fn outside(
+    weight: Box<dyn Weight>,
+) -> impl Fn(&SegmentReader) -> tantivy::Result<Box<dyn Fn(DocId) -> bool + Send + Sync>> + Send + Sync + 'static {
+    move |segment| {
+        let mut found = vec![false; segment.max_doc() as usize];
+        weight.for_each_no_score(segment, &mut |docs| {
+            for doc in docs {
+                if let Some(found) = found.get_mut(*doc as usize) {
+                    *found = true;
+                }
+            }
+        })?;
+        Ok(Box::new(move |doc| !found.get(doc as usize).copied().unwrap_or(false)))
     }
 }
 

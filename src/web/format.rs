@@ -217,9 +217,13 @@ mod tests {
     #[test]
     fn counts_and_lengths_read_well_in_both_languages() {
         let (ko, en) = (Language::Ko, Language::En);
-        for (count, in_ko, in_en) in
-            [(310, "310", "310"), (2_140, "2,140", "2.1K"), (12_400, "1.2만", "12.4K"), (20_000, "2만", "20K"), (2_100_000, "210만", "2.1M")]
-        {
+        for (count, in_ko, in_en) in [
+            (310, "310", "310"),
+            (2_140, "2,140", "2.1K"),
+            (12_400, "1.2만", "12.4K"),
+            (20_000, "2만", "20K"),
+            (2_100_000, "210만", "2.1M"),
+        ] {
             assert_eq!((short_count(count, ko).as_str(), short_count(count, en).as_str()), (in_ko, in_en));
         }
         assert_eq!(duration(Duration::from_secs(370), ko), "6분 10초");

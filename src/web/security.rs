@@ -30,8 +30,8 @@ use crate::clock::{Time, random_bytes};
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The largest form that is read.
-const FORM_LIMIT: usize = 256 * 1024;
+/// The largest body that a console request has.
+const BODY_LIMIT: usize = 256 * 1024;
 
 /// Tries to sign in that one e-mail and one address each have within [`TRY_WINDOW`].
 const TRIES: usize = 10;
@@ -156,44 +156,42 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// Middleware: a request that may change something comes from a page of ours and carries its token.
 ///
-/// The token is the form field `csrf` or the header `x-csrf-token`. Without a session (signing in)
+/// The token is the header `x-csrf-token` or the form field `csrf`. Without a session (signing in)
 /// the origin alone decides. A refused request gets a bare 403 with [`Refused`] in its extensions,
 /// for the layer that draws error pages.
 pub async fn guard(cookies: Cookies, request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         return next.run(request).await;
     }
-    if !same_origin(request.headers()) {
-        return refused();
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, BODY_LIMIT).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
+    if trusted(cookies, &parts.headers, &body) {
+        return next.run(Request::from_parts(parts, Body::from(body))).await;
     }
-    let Some(session) = cookies.session(request.headers()) else { return next.run(request).await };
+    let mut response = StatusCode::FORBIDDEN.into_response();
+    response.extensions_mut().insert(Refused);
+    response
+}
+
+/// Did a page of ours send this?
+fn trusted(cookies: Cookies, headers: &HeaderMap, body: &[u8]) -> bool {
+    if !same_origin(headers) {
+        return false;
+    }
+    let Some(session) = cookies.session(headers) else { return true };
     let expected = session.csrf();
     let fits = |given: &str| bool::from(given.as_bytes().ct_eq(expected.as_bytes()));
-    if let Some(given) = request.headers().get("x-csrf-token") {
-        return if given.to_str().is_ok_and(fits) { next.run(request).await } else { refused() };
+    if let Some(given) = headers.get("x-csrf-token") {
+        return given.to_str().is_ok_and(fits);
     }
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.starts_with("application/x-www-form-urlencoded") {
-        return refused();
-    }
-    let (parts, body) = request.into_parts();
-    let Ok(form) = to_bytes(body, FORM_LIMIT).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
-    let given = url::form_urlencoded::parse(&form).find(|(name, _)| name == "csrf");
-    if !given.is_some_and(|(_, given)| fits(&given)) {
-        return refused();
-    }
-    next.run(Request::from_parts(parts, Body::from(form))).await
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.starts_with("application/x-www-form-urlencoded")
+        && url::form_urlencoded::parse(body).find(|(name, _)| name == "csrf").is_some_and(|(_, given)| fits(&given))
 }
 
 /// In the extensions of an answer that [`guard`] gave.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused;
-
-fn refused() -> Response {
-    let mut response = StatusCode::FORBIDDEN.into_response();
-    response.extensions_mut().insert(Refused);
-    response
-}
 
 /// The browser says that a page of this origin sent it; a program that says neither has no cookies to abuse.
 fn same_origin(headers: &HeaderMap) -> bool {
@@ -212,7 +210,8 @@ fn same_origin(headers: &HeaderMap) -> bool {
 
 /// A path of this site to go to after signing in; "/" for anything that might lead elsewhere.
 pub fn local_path(next: &str) -> &str {
-    let leads_away = !next.starts_with('/') || next[1..].starts_with(['/', '\\']) || next.contains(|c: char| c.is_control() || c == '\\');
+    let leads_away =
+        !next.starts_with('/') || next[1..].starts_with(['/', '\\']) || next.contains(|c: char| c.is_control() || c == '\\');
     if leads_away { "/" } else { next }
 }
 

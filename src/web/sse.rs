@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::{
@@ -76,8 +75,8 @@ impl Message {
             Message::Hello { now, seq, version } => (Some("hello"), Some(*seq), pulse(*now, *seq, version)),
             Message::Beat { now, seq, version } => (Some("beat"), Some(*seq), pulse(*now, *seq, version)),
             Message::Order(seq, order) => {
-                let counts = json!({ "in": order.arrived, "out": order.left, "moved": order.moved });
-                (Some("order"), Some(*seq), counts.to_string())
+                let Order { arrived, left, moved } = order;
+                (Some("order"), Some(*seq), format!(r#"{{"in":{arrived},"out":{left},"moved":{moved}}}"#))
             }
             Message::Resync => (Some("resync"), None, "{}".into()),
             Message::Parked => (Some("parked"), None, "{}".into()),
@@ -102,7 +101,7 @@ impl Message {
 }
 
 fn pulse(now: Time, Seq(seq): Seq, version: &str) -> String {
-    json!({ "now": now.0, "seq": seq, "version": version }).to_string()
+    format!(r#"{{"now":{},"seq":{seq},"version":{version:?}}}"#, now.0)
 }
 
 /// What is to be drawn and sent now.
@@ -229,7 +228,7 @@ mod tests {
         let hello = Message::Hello { now: Time(5), seq: Seq(9), version: "1" };
         assert_eq!(hello.frame(), "event: hello\nid: 9\ndata: {\"now\":5,\"seq\":9,\"version\":\"1\"}\n\n");
         let order = Message::Order(Seq(9), Order { arrived: 3, left: 2, moved: 1 });
-        assert_eq!(order.frame(), "event: order\nid: 9\ndata: {\"in\":3,\"moved\":1,\"out\":2}\n\n");
+        assert_eq!(order.frame(), "event: order\nid: 9\ndata: {\"in\":3,\"out\":2,\"moved\":1}\n\n");
         assert_eq!(Message::Resync.frame(), "event: resync\ndata: {}\n\n");
     }
 

@@ -12,7 +12,9 @@ use std::borrow::Borrow;
 use jiff::tz::TimeZone;
 
 pub use self::{
-    case::{Answer, CasePage, Contact, Earlier, LengthRule, LogLine, May, Passage, Presence, ReplyBubble, ThreadItem, ThreadPush},
+    case::{
+        Answer, CasePage, Contact, Earlier, LengthRule, LogLine, May, Passage, Presence, ReplyBubble, ThreadItem, ThreadPush,
+    },
     other::{ErrorPage, Facet, FacetItem, Failure, Hit, LinkPage, Problem, SearchPage, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
 };
@@ -21,7 +23,11 @@ use super::{
     format::{self, Unit},
     words::{Language, Words, fill, parts},
 };
-use crate::{case::{EventKind, Status}, clock::Time, mention::{Label, Reason}};
+use crate::{
+    case::{EventKind, Status},
+    clock::Time,
+    mention::{Label, Reason},
+};
 
 /// The colours that a person asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -173,9 +179,11 @@ impl Frame {
 
     /// Id of the stream's element: another stream has another id, so that a swap replaces it.
     pub fn live_id(&self) -> String {
-        let hash = self.live.iter().flat_map(|url| url.bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = self
+            .live
+            .iter()
+            .flat_map(|url| url.bytes())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         format!("live-{hash:016x}")
     }
 
@@ -479,7 +487,9 @@ impl LabelView {
     pub fn spoken(self, w: &Words) -> String {
         let label = w.label(self.label);
         match self.percent {
-            Some(percent) if self.label.is_some() => fill(w.label_spoken, &[("label", label), ("percent", &percent.to_string())]),
+            Some(percent) if self.label.is_some() => {
+                fill(w.label_spoken, &[("label", label), ("percent", &percent.to_string())])
+            }
             None if self.label.is_some() => fill(w.label_person, &[("label", label)]),
             _ => label.into(),
         }

@@ -8,7 +8,11 @@ mod en;
 mod ko;
 
 pub use self::{en::EN, ko::KO};
-use crate::{case::{EventKind, ReplyState, Status}, mention::Label, staff::Role};
+use crate::{
+    case::{EventKind, ReplyState, Status},
+    mention::Label,
+    staff::Role,
+};
 
 /// A language of the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,9 +121,7 @@ pub struct Words {
     pub filter_state: &'static str,
     pub filter_account: &'static str,
     pub apply: &'static str,
-    pub all: &'static str,
     pub me: &'static str,
-    pub none: &'static str,
     pub group_crisis: &'static str,
     pub group_time: &'static str,
     pub group_overdue: &'static str,
@@ -211,7 +213,6 @@ pub struct Words {
     pub untitled: &'static str,
     pub owner: &'static str,
     pub back: &'static str,
-    pub author: &'static str,
     pub contact: &'static str,
     pub log: &'static str,
     pub thread: &'static str,
@@ -225,8 +226,6 @@ pub struct Words {
     pub no_earlier: &'static str,
     pub new_below: &'static str,
     pub all_clocks: &'static str,
-    pub system: &'static str,
-    pub customer: &'static str,
     // The composer.
     pub reply: &'static str,
     pub as_account: &'static str,
@@ -293,14 +292,12 @@ pub struct Words {
     pub search_empty_plain: &'static str,
     pub search_start: &'static str,
     pub search_help: &'static str,
-    pub sort: &'static str,
     pub sort_best: &'static str,
     pub sort_new: &'static str,
     pub seconds: &'static str,
     pub answered_in: &'static str,
     pub previous_page: &'static str,
     pub next_page: &'static str,
-    pub newer: &'static str,
     pub facet_period: &'static str,
     pub facet_label: &'static str,
     pub facet_team: &'static str,

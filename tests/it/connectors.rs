@@ -371,6 +371,21 @@ async fn a_long_absence_is_caught_up_page_by_page_and_a_crash_in_it_loses_nothin
 }
 
 #[tokio::test]
+async fn a_post_that_shows_up_late_is_not_passed_over() {
+    let stage = stage().await;
+    let post = |n: usize| stage.sample.post("minji", &format!("글 {n} #소나무"), None, Some("pine"), START, None);
+    let ids: Vec<String> = (0..10).map(post).collect();
+    stage.sample.delete(&ids[7]);
+    assert_eq!(stage.poll().await.len(), 9 * 3, "as a mention, and by tag for both accounts");
+    stage.clock.advance(Duration::from_secs(60));
+    assert!(stage.sample.restore(&ids[7]));
+    let late = stage.poll().await;
+    assert_eq!(late.iter().map(|one| one.local_ref.as_deref()).collect::<Vec<_>>(), [Some(ids[7].as_str()); 3]);
+    stage.clock.advance(Duration::from_secs(60));
+    assert_eq!(stage.poll().await, []);
+}
+
+#[tokio::test]
 async fn edits_and_deletes_of_watched_posts_are_seen_but_a_broken_list_deletes_nothing() {
     let stage = stage().await;
     let kept = ["하나", "둘", "셋"].map(|text| stage.sample.post("minji", text, None, Some("pine"), START, None));

@@ -27,13 +27,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("desk", &["dispatch", "queue", "sla"]),
     ("connect", &["bus", "desk"]),
     ("notify", &["bus", "queue"]),
-    ("web", &["desk", "queue", "search"]),
+    ("web", &["desk", "queue", "search", "sla"]),
     ("pipeline", &["bus", "classify", "desk", "dispatch"]),
     ("index", &["queue", "search"]),
+    ("rules", &["classify", "dispatch", "pipeline", "queue", "sla"]),
 ];
 
 /// These put the stages together and may name them all.
-const ABOVE: &[&str] = &["app", "cli", "lib", "main"];
+const ABOVE: &[&str] = &["app", "cli", "demo", "lib", "main"];
 
 /// Every platform is a file in `connectors/`; the program itself knows none. One that the word alone would
 /// not tell from English stands with its host.
@@ -129,7 +130,7 @@ fn wrong(from: &str, to: &str, line: &str) -> Option<String> {
     }
     let allowed = if from == "config" {
         let stage = ARROWS.iter().any(|(stage, _)| *stage == to);
-        stage && Regex::new(&format!(r"\b{to}\s*::\s*(Config\b|\{{)")).unwrap().is_match(line)
+        stage && Regex::new(&format!(r"\b{to}\s*::\s*(\w*Config\b|\{{)")).unwrap().is_match(line)
     } else {
         ARROWS.iter().any(|(stage, names)| *stage == from && names.contains(&to))
     };

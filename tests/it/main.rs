@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod connectors;
+
 mod kit;
 mod layers;
 mod stories;

@@ -1,3 +1,5 @@
+//! Tests of the mask, on a table and on generated numbers.
+
 use super::*;
 
 #[test]

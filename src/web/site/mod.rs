@@ -5,20 +5,56 @@
 //! [`Desk::look`](crate::desk::Desk::look) and the store's reader, with the rights checked first, and
 //! change something only by a command of the desk.
 
+mod api;
+mod commands;
+mod fault;
+mod fill;
+mod finding;
+mod flash;
+mod live;
 mod ops;
+mod pages;
+mod presence;
+mod room;
+mod say;
+mod session;
+
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, middleware, routing::get};
+use askama::Template;
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request},
+    http::{HeaderName, HeaderValue},
+    middleware::{self, Next},
+    response::{Html, IntoResponse, Response},
+    routing::{get, post, put},
+};
+use jiff::tz::TimeZone;
 use prometheus::Registry;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+use tracing::Instrument;
 
+pub use self::ops::Metrics;
+use self::{fault::Fault, live::Streams, presence::Presence};
 use super::{
     assets,
-    security::{self, Cookies},
+    security::{self, Cookies, Throttle},
 };
-use crate::{desk::Desk, search::Search};
+use crate::{clock::random_bytes, desk::Desk, search::Search, staff::Viewer};
 
+/// The largest body that is read.
+const BODY_BYTES: usize = 64 * 1024;
+/// A request is answered within this, or not at all; a stream has begun by then.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// Passwords checked at the same time.
+const HASHING: usize = 2;
 /// A slow client holds the end of the service no longer than this.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -78,6 +114,51 @@ pub fn link_path(token: &str) -> String {
 struct Console {
     site: Site,
     cookies: Cookies,
+    throttle: Throttle,
+    hashing: Semaphore,
+    presence: Presence,
+    streams: Arc<Streams>,
+    stop: watch::Receiver<bool>,
+    /// Keeps a console alive that nobody stops.
+    _never: Option<watch::Sender<bool>>,
+}
+
+impl Console {
+    /// The zone in which a person sees times: that of their first team.
+    fn zone(&self, viewer: &Viewer) -> TimeZone {
+        let catalog = self.site.desk.store().catalog();
+        fill::zone_of(viewer.teams.first().and_then(|(team, _)| catalog.team(*team)))
+    }
+}
+
+/// A view drawn.
+fn html(page: &impl Template) -> Result<Html<String>, Fault> {
+    Ok(Html(page.render()?))
+}
+
+/// Number of a request: in its span, in `x-request-id`, and shown to people when it failed.
+#[derive(Clone)]
+struct RequestId(String);
+
+/// Layer: an id and a span. The span names the route, never the address: addresses carry tokens and queries.
+async fn identify(mut request: Request, next: Next) -> Response {
+    let id: String = random_bytes::<5>().iter().map(|byte| format!("{byte:02x}")).collect();
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+    let span = tracing::debug_span!("request", request.id = id, method = %request.method(), route);
+    let mut response = next.run(request).instrument(span).await;
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+    }
+    response
+}
+
+/// Layer: nobody waits for ever.
+async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Fault::Failed(format!("no answer within {} s", ANSWER_WITHIN.as_secs())).into_response(),
+    }
 }
 
 /// The console's routes, for tests: live streams end with the last copy of it.
@@ -86,15 +167,55 @@ pub fn router(site: Site) -> Router {
     routes(site, stop, Some(never))
 }
 
-fn routes(site: Site, _stop: watch::Receiver<bool>, _never: Option<watch::Sender<bool>>) -> Router {
+fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<bool>>) -> Router {
     let cookies = Cookies { tls: site.config.https };
-    let console = Arc::new(Console { site, cookies });
+    let console = Arc::new(Console {
+        site,
+        cookies,
+        throttle: Throttle::default(),
+        hashing: Semaphore::new(HASHING),
+        presence: Presence::default(),
+        streams: Arc::default(),
+        stop,
+        _never: never,
+    });
     Router::new()
+        .route("/", get(pages::home))
+        .route("/sign-in", get(session::form).post(session::sign_in))
+        .route("/sign-out", post(session::sign_out))
+        .route("/link/{token}", get(session::link))
+        .route("/link", post(session::use_link))
+        .route("/preferences", post(session::prefer))
+        .route("/queue/{team}", get(pages::queue))
+        .route("/queue/{team}/rows", get(pages::queue_rows))
+        .route("/queue/{team}/claim-next", post(commands::claim_next_of))
+        .route("/mine", get(pages::mine))
+        .route("/mine/rows", get(pages::mine_rows))
+        .route("/claim-next", post(commands::claim_next))
+        .route("/cases/{number}", get(pages::case))
+        .route("/cases/{number}/peek", get(pages::peek))
+        .route("/cases/{number}/draft", put(commands::draft))
+        .route("/cases/{number}/{command}", post(commands::run))
+        .route("/search", get(finding::page))
+        .route("/live", get(live::stream))
+        .route("/live/now", get(live::now))
+        .route("/presence", post(commands::presence))
+        .route("/api/v1/session", get(api::session))
+        .route("/api/v1/queue", get(api::queue))
+        .route("/api/v1/cases/{number}", get(api::one))
+        .route("/api/v1/cases/{number}/{command}", post(api::command))
+        .route("/api/v1/search", get(api::search))
         .route("/static/{file}", get(assets::serve))
         .route("/metrics", get(ops::metrics))
         .route("/health/live", get(ops::live))
         .route("/health/ready", get(ops::ready))
+        .fallback(|| async { Fault::NoPage })
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn(move |request, next| security::guard(cookies, request, next)))
+        .layer(middleware::from_fn(limit_time))
+        .layer(middleware::from_fn_with_state(Arc::clone(&console), fault::draw))
         .layer(middleware::from_fn(security::headers))
+        .layer(middleware::from_fn(identify))
         .with_state(console)
 }
 

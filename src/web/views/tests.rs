@@ -17,8 +17,10 @@ pub(crate) fn frame(language: Language) -> Frame {
     frame.here = "/queue/cs-1".into();
     frame.me = Some(Me { initials: "KG".into(), name: "김가람".into() });
     frame.room = Room::Queue;
-    let item = |name: &str, href: &str, open, current| NavItem { name: name.into(), href: href.into(), open: Some(open), current };
-    frame.nav = vec![item(frame.w.mine, "/mine", 3, false), item("CS-1", "/queue/cs-1", 42, true), item("VIP", "/queue/vip", 8, false)];
+    let item =
+        |name: &str, href: &str, open, current| NavItem { name: name.into(), href: href.into(), open: Some(open), current };
+    frame.nav =
+        vec![item(frame.w.mine, "/mine", 3, false), item("CS-1", "/queue/cs-1", 42, true), item("VIP", "/queue/vip", 8, false)];
     frame.live = Some("/live?room=queue&team=cs-1&since=412".into());
     frame
 }
@@ -59,14 +61,26 @@ fn rows() -> Vec<Group> {
     (mine.mine, mine.may_claim) = (true, false);
     let mut gone = row(8_125, 570, Some(Label::Proposal), 81, "user_c", "앱에서 장바구니를 여러 개 만들 수 있으면 좋겠어요");
     gone.left = Some(Left::ClaimedBy("SB".into()));
-    let doubtful = row(8_126, 605, Some(Label::Complaint), 54, "user_d", "Still waiting for my refund after two weeks, any update please?");
+    let doubtful = row(
+        8_126,
+        605,
+        Some(Label::Complaint),
+        54,
+        "user_d",
+        "Still waiting for my refund after two weeks, any update please?",
+    );
     let mut paused = row(8_127, 600, None, 0, "user_e", "고객 답 대기 중인 사건이에요");
     paused.why = None;
     paused.place.account = None;
-    paused.clock = Some(ClockView { course: Course::Paused { left_ms: 11_100_000, reason: "고객".into() }, target_ms: 20_000_000, ..clock(1) });
+    paused.clock = Some(ClockView {
+        course: Course::Paused { left_ms: 11_100_000, reason: "고객".into() },
+        target_ms: 20_000_000,
+        ..clock(1)
+    });
     let abuse = row(8_128, 680, Some(Label::Abuse), 97, "user_f", "가려진 글: 욕설, 3줄, 질문 있음");
     let mut late = row(8_129, -185, Some(Label::Complaint), 71, "user_g", "환불 신청한 지 열흘이 지났는데 처리가 안 됩니다");
-    late.clock.as_mut().unwrap().late_intake = Some((NOW.minus(Duration::from_secs(1_500)), NOW.minus(Duration::from_secs(900))));
+    late.clock.as_mut().unwrap().late_intake =
+        Some((NOW.minus(Duration::from_secs(1_500)), NOW.minus(Duration::from_secs(900))));
     late.owner = Some("SB".into());
     late.may_claim = false;
     let mut set = row(8_130, -41, Some(Label::Question), 0, "user_h", "비밀번호 바꾸는 방법 알려주세요");
@@ -154,8 +168,15 @@ fn case(language: Language, log_open: bool) -> CasePage {
         transfers: 2,
         clocks: vec![clock(72), ClockView { promise: Promise::Resolution, target_ms: 86_400_000, ..clock(80_000) }],
         thread: vec![
-            ThreadItem::Post(Passage { before: true, ours: true, ..post(1, "shop_kr", "주말 배송 안내를 드려요.", 900) }),
-            ThreadItem::Post(post(2, "user_a", "배송이 3일째 멈췄는데 고객센터 전화도 안 받네요.\n주문 A-1029 확인 좀 부탁드려요.", 640)),
+            ThreadItem::Post(Passage {
+                before: true, ours: true, ..post(1, "shop_kr", "주말 배송 안내를 드려요.", 900)
+            }),
+            ThreadItem::Post(post(
+                2,
+                "user_a",
+                "배송이 3일째 멈췄는데 고객센터 전화도 안 받네요.\n주문 A-1029 확인 좀 부탁드려요.",
+                640,
+            )),
             ThreadItem::Note { id: 5, by: "SB".into(), text: "물류에 물어봤어요.".into(), at: ago(300) },
             ThreadItem::Post(Passage { deleted_at: Some(ago(200)), ..post(3, "user_a", "지운 글의 내용", 250) }),
             ThreadItem::Reply(reply(31, ReplyState::Sent, ago(25), None)),
@@ -207,7 +228,13 @@ fn search(language: Language) -> SearchPage {
         at: NOW.minus(Duration::from_secs(1_900_000)),
         team: "CS-1".into(),
         answered: Some(("^SB".into(), Duration::from_secs(490))),
-        snippet: vec![(false, "또 ".into()), (true, "배송".into()), (false, "이 ".into()), (true, "지연".into()), (false, "됐는데 앱에는 아무 말도 없어요".into())],
+        snippet: vec![
+            (false, "또 ".into()),
+            (true, "배송".into()),
+            (false, "이 ".into()),
+            (true, "지연".into()),
+            (false, "됐는데 앱에는 아무 말도 없어요".into()),
+        ],
         disposition: Some("환불".into()),
         reach: Some(1_200),
     };
@@ -247,7 +274,8 @@ fn pages(language: Language) -> Vec<(&'static str, String)> {
     away.answer = Answer::Blocked;
     let mut nothing = search(language);
     (nothing.total, nothing.hint) = (Some(0), Some("배송지연".into()));
-    let sign_in = SignIn { f: outside(language), next: "/queue/cs-1".into(), email: "a@b.kr".into(), failure: Some(Failure::Wrong) };
+    let sign_in =
+        SignIn { f: outside(language), next: "/queue/cs-1".into(), email: "a@b.kr".into(), failure: Some(Failure::Wrong) };
     let link = LinkPage { f: outside(language), token: "t0ken".into(), next: "/".into() };
     let problem = |problem| ErrorPage { f: Frame { live: None, ..frame(language) }, problem }.render().unwrap();
     vec![
@@ -279,6 +307,150 @@ fn every_page_draws_in_both_languages() {
             assert!(!page.contains("{n}") || page.contains("id=\"words\""), "{name}");
             if let Some(keep) = &keep {
                 std::fs::write(keep.join(format!("{name}-{}.html", language.code())), &page).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hostile_post_is_drawn_inert() {
+    let text = format!(
+        "<script>alert(1)</script>\u{202e}\"'{}<img src=x onerror=alert(1)><hx-partial hx-target=\"#rows\">",
+        "\u{200b}".repeat(300)
+    );
+    let mut page = queue(Language::Ko);
+    let row = &mut page.list.groups[0].rows[0];
+    row.text = text.clone();
+    row.handle = "<b>\u{202e}x".into();
+    row.place.account = Some("\"><script>".into());
+    let html = page.render().unwrap();
+    for evil in ["<script>alert", "<img", "\u{202e}", "\u{200b}", "<b>\u{202e}", "<hx-partial hx-target=\"#rows\""] {
+        assert!(!html.contains(evil), "{evil:?} got through");
+    }
+    assert!(html.contains("&#60;script&#62;alert(1)&#60;/script&#62;□"));
+    let mut page = case(Language::En, false);
+    if let ThreadItem::Post(post) = &mut page.thread[1] {
+        post.text = text;
+        post.url = Some("javascript:alert(1)".into());
+    }
+    let html = page.render().unwrap();
+    assert!(!html.contains("<script>alert") && !html.contains("javascript:") && !html.contains('\u{202e}'));
+}
+
+#[test]
+fn a_deleted_post_shows_when_it_went_and_never_its_text() {
+    let html = case(Language::Ko, false).render().unwrap();
+    assert!(html.contains("작성자가 지운 글이에요 ("), "{html}");
+    assert!(!html.contains("지운 글의 내용"));
+}
+
+#[test]
+fn the_composer_says_first_whether_one_may_answer() {
+    let mut page = case(Language::Ko, false);
+    let html = page.render().unwrap();
+    assert!(
+        html.contains("action=\"/cases/8123/reply\"") && html.contains("data-max=\"500\"") && html.contains("data-url=\"23\"")
+    );
+    page.answer = Answer::LinkOnly;
+    let html = page.render().unwrap();
+    assert!(
+        !html.contains("/reply\"") && html.contains("formaction=\"/cases/8123/answered\"") && html.contains("원문에서 답하기")
+    );
+    page.answer = Answer::Blocked;
+    let html = page.render().unwrap();
+    assert!(!html.contains("/reply\"") && html.contains("작성자가 우리를 부르지 않아 MA에서 답글을 막아요."));
+    page.answer = Answer::ReadOnly;
+    page.may = May::default();
+    let html = page.render().unwrap();
+    assert!(!html.contains("/note\"") && !html.contains("/label\"") && !html.contains("/resolve\""));
+}
+
+#[test]
+fn a_row_is_the_same_on_the_page_and_in_a_push() {
+    let f = frame(Language::En);
+    let groups = rows();
+    let push = RowPush { f: &f, rows: &groups[0].rows[..1], counts: None, flash: None }.render().unwrap();
+    assert!(push.starts_with("<hx-partial hx-target=\"#case-8123\" hx-swap=\"outerMorph\"><li id=\"case-8123\""), "{push}");
+    assert!(
+        queue(Language::En)
+            .render()
+            .unwrap()
+            .contains(push.split_once("Morph\">").unwrap().1.split_once("</hx-partial>").unwrap().0.trim())
+    );
+    // Forms carry the token by one form of the page, so a row needs none.
+    assert!(!push.contains("c5rf"));
+    assert!(
+        push.contains("data-due=") && push.contains("data-warn=\"144000\"") && push.contains("aria-label=\"due 14:21\""),
+        "{push}"
+    );
+    let gone = RowPush { f: &f, rows: &groups[0].rows[2..3], counts: None, flash: None }.render().unwrap();
+    assert!(gone.contains("Claimed by SB") && !gone.contains("/claim"));
+}
+
+#[test]
+fn a_row_says_its_state_by_shape_word_and_figure() {
+    let f = frame(Language::En);
+    for (left_s, state, icon, word, digits, bar) in [
+        (462, "normal", "clock", "left", "07:42", 56),
+        (144, "warning", "triangle-alert", "soon", "02:24", 17),
+        (0, "breached", "octagon-alert", "overdue", "+00:00", 88),
+        (-185, "breached", "octagon-alert", "overdue", "+03:05", 88),
+        (3_600, "normal", "clock", "left", "1:00", 88),
+    ] {
+        let clock = clock(left_s);
+        assert_eq!((clock.state(&f), clock.icon(&f), clock.word(&f)), (state, icon, word));
+        assert_eq!((clock.digits(&f).as_str(), clock.bar(&f)), (digits, bar));
+    }
+    let paused = ClockView { course: Course::Paused { left_ms: 90_000, reason: String::new() }, ..clock(-5) };
+    assert_eq!((paused.state(&f), paused.digits(&f).as_str(), paused.running()), ("paused", "01:30", false));
+}
+
+#[test]
+fn a_page_of_fifty_rows_stays_light() {
+    let mut page = queue(Language::Ko);
+    page.list.groups[0].rows =
+        (0..50).map(|n| row(n, 400, Some(Label::Complaint), 90, "user_long_name", &"가나다라마바사 ".repeat(20))).collect();
+    page.list.groups.truncate(1);
+    let html = page.render().unwrap();
+    assert!(html.len() <= 120_000, "{}", html.len());
+    let elements = html.matches('<').count() - html.matches("</").count();
+    assert!(elements <= 1_400, "{elements}");
+}
+
+/// Relative luminance of "#RRGGBB".
+fn luminance(colour: &str) -> f64 {
+    let channel = |at: usize| {
+        let value = f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0;
+        if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+    };
+    0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+}
+
+#[test]
+fn every_pair_of_colours_can_be_read() {
+    let css = include_str!("../../../static/tokens.css");
+    let block = |selector: &str| {
+        let inside = css.split_once(selector).unwrap().1.split_once('{').unwrap().1.split_once('}').unwrap().0;
+        inside.split(';').filter_map(|line| line.trim().strip_prefix("--")?.split_once(": ")).collect::<Vec<_>>()
+    };
+    let (light, dark, auto) = (block("[data-theme=\"light\"]"), block("[data-theme=\"dark\"]"), block("[data-theme=\"auto\"]"));
+    assert_eq!(dark, auto);
+    assert_eq!(light.iter().map(|(name, _)| name).collect::<Vec<_>>(), dark.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    let texts = "text:surface text:canvas text:selected text:raised text:mark text2:surface text2:canvas text2:selected text2:raised \
+        text3:surface text3:canvas text3:raised text3:selected accent:surface accent:selected accent:canvas accent:raised \
+        on-accent:accent warn:warn-tint warn:surface warn:selected warn:canvas breach:breach-tint breach:surface breach:selected \
+        breach:canvas met:met-tint met:surface met:selected paused:paused-tint paused:surface paused:selected \
+        complaint:complaint-tint question:question-tint proposal:proposal-tint abuse:abuse-tint other:other-tint";
+    let parts = "edge:surface edge:canvas normal-bar:track warn-bar:track breach-bar:track normal-bar:surface warn-bar:surface \
+        breach-bar:surface focus:surface focus:canvas focus:selected";
+    for theme in [&light, &dark] {
+        let colour = |name: &str| theme.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no {name}")).1;
+        for (pairs, least) in [(texts, 4.5), (parts, 3.0)] {
+            for pair in pairs.split_whitespace() {
+                let (front, back) = pair.split_once(':').unwrap();
+                let (a, b) = (luminance(colour(front)), luminance(colour(back)));
+                let ratio = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+                assert!(ratio >= least, "{pair}: {ratio:.2}");
             }
         }
     }

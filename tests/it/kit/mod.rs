@@ -3,7 +3,7 @@
 //! [`run`] hands a test a whole desk and, when the test leaves, stops it and fails on a dead letter that
 //! nobody expected, on unread mentions and on a stage that crashed. Only this file waits in real time.
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use moksori::{
     app::App,
@@ -150,14 +150,6 @@ impl Desk {
 
     pub async fn totals(&self) -> Totals {
         self.app.store.read(|reader| reader.totals()).await.unwrap()
-    }
-}
-
-/// Waits for a future that must not need the clock, with a limit that says what hung.
-pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what} took more than 30 s"),
     }
 }
 

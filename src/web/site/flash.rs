@@ -1,0 +1,115 @@
+//! What was just done, carried over a redirect in a cookie: a code, a case and an event, never words.
+
+use axum::{
+    http::{HeaderMap, HeaderValue, header},
+    response::Response,
+};
+
+use crate::web::{security::cookie, views::Flash, words::Words};
+
+/// What a person did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Did {
+    Claim,
+    GiveBack,
+    Label,
+    HandOver,
+    Note,
+    Reply,
+    Undo,
+    Answered,
+    Wait,
+    Resolve,
+}
+
+impl Did {
+    const ALL: [Did; 10] = [
+        Did::Claim,
+        Did::GiveBack,
+        Did::Label,
+        Did::HandOver,
+        Did::Note,
+        Did::Reply,
+        Did::Undo,
+        Did::Answered,
+        Did::Wait,
+        Did::Resolve,
+    ];
+
+    fn code(self) -> &'static str {
+        match self {
+            Did::Claim => "claim",
+            Did::GiveBack => "give-back",
+            Did::Label => "label",
+            Did::HandOver => "handover",
+            Did::Note => "note",
+            Did::Reply => "reply",
+            Did::Undo => "undo",
+            Did::Answered => "answered",
+            Did::Wait => "wait",
+            Did::Resolve => "resolve",
+        }
+    }
+
+    /// In words.
+    fn words(self, w: &Words) -> &'static str {
+        match self {
+            Did::Claim => w.did_claim,
+            Did::GiveBack => w.did_give_back,
+            Did::Label => w.did_label,
+            Did::HandOver => w.did_hand_over,
+            Did::Note => w.did_note,
+            Did::Reply => w.did_reply,
+            Did::Undo => w.did_undo,
+            Did::Answered => w.did_answered,
+            Did::Wait => w.ev_waiting,
+            Did::Resolve => w.did_resolve,
+        }
+    }
+}
+
+/// A deed with the way back, where there is one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Done {
+    pub did: Did,
+    pub case: i64,
+    /// The event that undoing undoes.
+    pub undo: Option<i64>,
+}
+
+impl Done {
+    /// For the toast.
+    pub(super) fn flash(self, w: &Words) -> Flash {
+        let undo = self.undo.map(|event| (format!("/cases/{}/undo", self.case), event));
+        Flash { text: self.did.words(w).into(), undo, bad: false }
+    }
+
+    /// `Set-Cookie` for the next page.
+    pub(super) fn cookie(self) -> HeaderValue {
+        let text = format!("{}.{}.{}", self.did.code(), self.case, self.undo.unwrap_or(0));
+        set(&text, 30)
+    }
+}
+
+fn set(value: &str, seconds: u32) -> HeaderValue {
+    let text = format!("flash={value}; Path=/; Max-Age={seconds}; SameSite=Lax; HttpOnly");
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("flash=; Path=/; Max-Age=0"))
+}
+
+/// The flash that a request brings.
+pub(super) fn take(headers: &HeaderMap, w: &Words) -> Option<Flash> {
+    let mut parts = cookie(headers, "flash")?.split('.');
+    let code = parts.next()?;
+    let did = Did::ALL.into_iter().find(|did| did.code() == code)?;
+    let case = parts.next()?.parse().ok()?;
+    let undo: i64 = parts.next()?.parse().ok()?;
+    Some(Done { did, case, undo: (undo > 0).then_some(undo) }.flash(w))
+}
+
+/// Takes the cookie back once its flash was shown.
+pub(super) fn spent(mut response: Response, shown: bool) -> Response {
+    if shown {
+        response.headers_mut().append(header::SET_COOKIE, set("", 0));
+    }
+    response
+}
