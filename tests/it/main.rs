@@ -3,7 +3,7 @@
 
 mod catalogue;
 mod connectors;
-
+mod kill;
 mod kit;
 mod layers;
 mod stories;
