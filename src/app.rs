@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     connect::{self, Connect},
     control::{self, Answer, DirLock, Request},
+    crash,
     desk::{self, Desk},
     index::{Follower, Reindex},
     pipeline::{self, Judges, Pipeline},
@@ -75,7 +76,9 @@ impl App {
         let address = listener.local_addr()?;
         let registry = Registry::new();
 
+        crash::point("startup");
         let bus = open_bus(&config, &clock, &registry)?;
+        crash::point("startup");
         let (store, rules) = open_store(&config, &clock, &registry).await?;
         let RuleSet { judges, policies } = rules;
         let desk = Desk::new(Arc::clone(&store), policies, config.desk.clone(), clock.clone(), desk::Metrics::new(&registry)?);
@@ -87,6 +90,7 @@ impl App {
             clock.clone(),
             pipeline::Metrics::new(&registry)?,
         );
+        crash::point("startup");
         let (search, opened) = open_search(&config, &registry)?;
         if opened.rebuilt {
             tracing::warn!("the index was damaged or of another version: it is built again from the store");
@@ -141,6 +145,7 @@ impl App {
             },
         };
         app.stage("web", |stop| web::serve(listener, site, stop));
+        crash::point("startup");
         tracing::info!(address = %app.address, "started");
         Ok(app)
     }

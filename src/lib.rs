@@ -16,6 +16,7 @@ pub mod pipeline;
 
 pub mod case;
 pub mod clock;
+pub mod crash;
 pub mod mention;
 pub mod metrics;
 pub mod query;

@@ -17,6 +17,7 @@ use crate::{
     bus::{Bus, Position, Record},
     classify::{Classifier, Input},
     clock::Clock,
+    crash,
     desk::{self, Desk, Finding, Intake, Judged, Taken},
     dispatch::{Dispatcher, Facts},
     mention::{Envelope, Label, Lang, Op, Side, Verdict},
@@ -148,7 +149,9 @@ impl Pipeline {
     /// Judges a batch and has it stored. When the store refuses the data, halves find the record that it
     /// refuses, which becomes a dead letter; when the store is merely unwell, the caller tries again.
     async fn take(self: &Arc<Self>, from: Position, next: Position, records: Vec<Record>) -> Result<bool, desk::Error> {
+        crash::point("judging");
         let intake = Arc::new(self.judge(from, next, records).await);
+        crash::point("judging");
         let deletes = intake.mentions.iter().any(|judged| judged.envelope.op == Op::Delete);
         let mut halves = vec![intake];
         while let Some(intake) = halves.pop() {

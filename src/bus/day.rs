@@ -16,7 +16,7 @@ use super::{
     chunk::{self, Chunk},
     held,
 };
-use crate::clock::Time;
+use crate::{clock::Time, crash};
 
 /// Version of the files' format.
 pub(super) const FORMAT: i64 = 1;
@@ -97,7 +97,10 @@ pub(super) fn insert(connection: &mut Connection, chunks: &[Chunk], at: Time) ->
         insert.execute(params![chunk.first.0, chunk.count, at.0, chunk.body])?;
     }
     drop(insert);
-    transaction.commit()
+    crash::point("bus commit");
+    transaction.commit()?;
+    crash::point("bus commit");
+    Ok(())
 }
 
 /// The records from `from` on; of one file only, and empty when there are none.

@@ -39,7 +39,8 @@ pub(super) async fn read(poller: &Poller) -> Result<Walk, Error> {
     reader.seek(SeekFrom::Start(offset)).await.map_err(broken)?;
 
     let mut walk = Walk::default();
-    loop {
+    let mut ended = false;
+    while !ended {
         let (mut mentions, mut taken) = (Vec::new(), 0);
         while taken < BLOCK {
             let mut bytes = Vec::new();
@@ -50,7 +51,11 @@ pub(super) async fn read(poller: &Poller) -> Result<Walk, Error> {
                 // The end of the file, or a line that is longer than any post.
                 match skip_line(&mut reader, length).await.map_err(broken)? {
                     Some(skipped) => length += skipped,
-                    None => break,
+                    // The reader stands behind the half of a line now: only the next walk may read its rest.
+                    None => {
+                        ended = true;
+                        break;
+                    }
                 }
             }
             taken += length;
@@ -68,13 +73,14 @@ pub(super) async fn read(poller: &Poller) -> Result<Walk, Error> {
             }
         }
         if taken == 0 {
-            return Ok(walk);
+            break;
         }
         walk.items += poller.keep(mentions).await?;
         walk.pages += 1;
         offset += taken as u64;
         poller.home.save_cursor(&poller.cursor_name(), &format!("{offset}:{line}")).await?;
     }
+    Ok(walk)
 }
 
 /// Passes the rest of a line that is too long; none if it has not ended yet, or is just a short one.

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     case::ReplyId,
     clock::Time,
+    crash,
     desk::{Capability, Outgoing},
 };
 
@@ -93,7 +94,9 @@ impl Outbox {
         let Some(reply) = self.home.take_reply(&keys).await? else { return Ok(false) };
         match self.way(&reply) {
             Some((account, action)) => {
+                crash::point("outbox");
                 let outcome = send(&account, &action, &reply).await;
+                crash::point("outbox");
                 self.report(&account, &reply, outcome).await?;
             }
             None => self.home.reply_failed(reply.id, "its account takes no replies", None).await?,

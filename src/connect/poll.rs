@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     clock::Time,
+    crash,
     mention::{Envelope, Match, Op},
 };
 
@@ -284,6 +285,7 @@ impl Poller {
         let posted: Vec<Time> = mentions.iter().filter(|one| one.op == Op::Upsert).filter_map(|one| one.posted_at).collect();
         let count = mentions.len();
         self.home.append(mentions).await?;
+        crash::point("connect");
         metrics.items.with_label_values(&[connector, self.stream_name()]).inc_by(count as u64);
         let now = self.account.clock.now();
         for at in posted {

@@ -37,6 +37,7 @@ pub use types::*;
 
 use crate::case::{Actor, CaseId, EventKind, Seq};
 use crate::clock::{Clock, Time};
+use crate::crash;
 use crate::mention::MentionId;
 
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_desk.sql")];
@@ -456,9 +457,11 @@ impl Writer {
             Ok::<_, E>((value, last, tx.erased))
         }))
         .unwrap_or_else(|_| Err(Error::Closed.into()))
-        .and_then(|done| match self.connection.execute_batch("COMMIT") {
-            Ok(()) => Ok(done),
-            Err(error) => Err(Error::from(error).into()),
+        .and_then(|done| {
+            crash::point("store commit");
+            self.connection.execute_batch("COMMIT").map_err(Error::from)?;
+            crash::point("store commit");
+            Ok(done)
         });
         match done {
             Ok((value, last, erased)) => {

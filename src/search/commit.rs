@@ -15,7 +15,7 @@ use super::{
     files::{Files, payload},
     tail::Waiting,
 };
-use crate::{case::Seq, mention::MentionId};
+use crate::{case::Seq, crash, mention::MentionId};
 
 /// Where an answer goes.
 pub(super) type Reply = SyncSender<Result<(), Error>>;
@@ -106,7 +106,9 @@ impl Committer {
         }
         let mut commit = writer.prepare_commit()?;
         commit.set_payload(&payload(seq));
+        crash::point("index commit");
         commit.commit()?;
+        crash::point("index commit");
         self.files.reader.reload()?;
         Ok(())
     }

@@ -552,6 +552,36 @@ async fn a_file_is_read_as_it_grows() {
     assert_eq!(poller.step().await.unwrap().items, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_being_written_is_read_whole() {
+    const LINES: usize = 3_000;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("posts.jsonl");
+    let config = AccountConfig { path: Some(path.clone()), interval: Duration::ZERO, ..AccountConfig::new("desk", "file") };
+    let (tray, through) = home();
+    let config = Config { directory: directory(), accounts: vec![config] };
+    let files = load_files(&directory()).unwrap();
+    let connect = Connect::new(&config, &files, through, Clock::by_hand(START), metrics()).unwrap();
+    let mut poller = connect.pollers().remove(0);
+    let writing = std::thread::spawn(move || {
+        let mut file = std::fs::File::create(path).unwrap();
+        for number in 0..LINES {
+            file.write_all(format!("{{\"id\": \"{number}\", \"auth").as_bytes()).unwrap();
+            // Slow enough for the reader to see many a half.
+            (0..number % 64).for_each(|_| std::thread::yield_now());
+            file.write_all(b"or\": \"a\", \"text\": \"hello\"}\n").unwrap();
+        }
+    });
+    let mut last = false;
+    while !last {
+        last = writing.is_finished();
+        poller.step().await.unwrap();
+    }
+    let found: Vec<String> = tray.with(|kept| kept.mentions.iter().map(|one| one.native_id.clone()).collect());
+    let wanted: Vec<String> = (0..LINES).map(|number| number.to_string()).collect();
+    assert!(found == wanted, "{} of {LINES}", found.len());
+}
+
 #[tokio::test]
 async fn the_loops_run_by_themselves_and_stop_when_told() {
     let stage = stage().await;
