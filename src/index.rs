@@ -114,6 +114,8 @@ impl Follower {
 
     /// Follows until `stop` turns true, then writes what is open.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        // A crash between a delete and its purge leaves the text in the index files.
+        self.purge();
         let mut commits = self.store.follow();
         let mut waiting: Vec<oneshot::Sender<usize>> = Vec::new();
         loop {

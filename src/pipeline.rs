@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -158,17 +159,15 @@ impl Pipeline {
             match self.desk.take_in(Arc::clone(&intake)).await {
                 Ok(Taken::Stored) => {}
                 Ok(Taken::Stale) => tracing::warn!(position = intake.from, "a batch was stored before"),
-                Err(error) if error.is_retryable() || error.is_closed() => return Err(error),
-                Err(error) if intake.mentions.len() <= 1 => {
+                Err(error) if error.is_retryable() || error.is_closed() || intake.mentions.is_empty() => return Err(error),
+                Err(error) if intake.mentions.len() == 1 => {
                     tracing::error!(
                         position = intake.from,
                         error = &error as &dyn std::error::Error,
                         "a mention cannot be stored"
                     );
+                    self.metrics.dead.inc();
                     halves.push(Arc::new(bury(&intake, &error)));
-                    if intake.mentions.is_empty() {
-                        return Err(error);
-                    }
                 }
                 Err(_) => {
                     let (first, second) = split(&intake);
@@ -192,7 +191,7 @@ impl Pipeline {
         let mut envelopes = Vec::with_capacity(records.len());
         for record in records.into_iter().filter(|record| !record.erased) {
             match Envelope::parse(&record.bytes) {
-                Ok(envelope) => envelopes.push((record.position, envelope)),
+                Ok(envelope) => envelopes.push((record, envelope)),
                 Err(reason) => {
                     self.metrics.dead.inc();
                     intake.dead.push((record.position.0, reason, record.bytes));
@@ -201,16 +200,19 @@ impl Pipeline {
         }
         let answers = self.labels_of_parents(&envelopes).await;
         let pipeline = Arc::clone(self);
-        let judged = tokio::task::spawn_blocking(move || pipeline.judge_all(envelopes, answers)).await;
-        match judged {
-            Ok(judged) => intake.mentions = judged,
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "judging a batch crashed"),
+        let judging = tokio::task::spawn_blocking(move || {
+            pipeline.judge_all(envelopes, answers, &mut intake);
+            intake
+        });
+        match judging.await {
+            Ok(intake) => intake,
+            // A mention that crashes the rules is caught inside; this ends only with the process.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
-        intake
     }
 
     /// The stored label of each post that somebody answers.
-    async fn labels_of_parents(&self, envelopes: &[(Position, Envelope)]) -> HashMap<String, Label> {
+    async fn labels_of_parents(&self, envelopes: &[(Record, Envelope)]) -> HashMap<String, Label> {
         let asked: Vec<(String, String)> =
             envelopes.iter().filter_map(|(_, envelope)| Some((envelope.source.clone(), envelope.parent.clone()?))).collect();
         if asked.is_empty() {
@@ -226,12 +228,17 @@ impl Pipeline {
         }
     }
 
-    fn judge_all(&self, envelopes: Vec<(Position, Envelope)>, mut labels: HashMap<String, Label>) -> Vec<Judged> {
+    fn judge_all(&self, envelopes: Vec<(Record, Envelope)>, mut labels: HashMap<String, Label>, intake: &mut Intake) {
         let judges = self.judges();
-        let mut all = Vec::with_capacity(envelopes.len());
         let threads = envelopes.iter().any(|(_, envelope)| envelope.parent.is_some());
-        for (position, envelope) in envelopes {
-            let judged = self.judge_one(&judges, position, envelope, &labels);
+        for (record, envelope) in envelopes {
+            // One text that crashes a rule must not take its batch along.
+            let judge = AssertUnwindSafe(|| self.judge_one(&judges, record.position, envelope, &labels));
+            let Ok(judged) = std::panic::catch_unwind(judge) else {
+                self.metrics.dead.inc();
+                intake.dead.push((record.position.0, "judging it crashed".to_owned(), record.bytes));
+                continue;
+            };
             if threads {
                 // A parent may have come in the same batch.
                 let envelope = &judged.envelope;
@@ -239,9 +246,8 @@ impl Pipeline {
                     labels.insert(format!("{}/{id}", envelope.source), judged.verdict.label);
                 }
             }
-            all.push(judged);
+            intake.mentions.push(judged);
         }
-        all
     }
 
     /// One mention: normalise, mask, find its language, classify, dispatch for each brand that caught it.

@@ -1,5 +1,7 @@
 //! What breaks the format becomes a dead letter with its reason, and the stream goes on.
 
+use moksori::{classify::Scores, pipeline::Judges, rules};
+
 use crate::kit::{self, SHOP};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,6 +21,29 @@ async fn poison_is_buried_and_the_stream_goes_on() {
         desk.app.bus.append(poison).await.unwrap();
         desk.sample.post("mira", "포인트가 갑자기 사라졌어요. 확인해 주세요", None, Some(SHOP), desk.clock.now(), None);
         desk.case_saying("포인트가 갑자기").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_crashes_the_rules_is_buried_alone() {
+    kit::run(async |desk| {
+        let judges = desk.app.pipeline.judges();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let files = rules::Files::load(&[root.join("samples/shop/rules"), root.join("rules")]).unwrap();
+        let rules = files.check(judges.version, &desk.app.store.catalog()).unwrap();
+        let classifier = rules.judges.classifier.with_model(Box::new(|text, _| {
+            assert!(!text.contains("폭탄"), "a rule with a fault");
+            Scores([0.0; 5])
+        }));
+        desk.app.pipeline.set_judges(Judges { classifier, ..rules.judges });
+        desk.expect_dead_letters = 1;
+        for text in ["배송이 안 와요. 너무 늦습니다", "폭탄 세일인가요?", "환불이 안 돼요. 답답합니다"]
+        {
+            desk.sample.post("mira", text, None, Some(SHOP), desk.clock.now(), None);
+        }
+        desk.case_saying("배송이 안 와요").await;
+        desk.case_saying("환불이 안 돼요").await;
     })
     .await;
 }
