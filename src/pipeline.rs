@@ -30,6 +30,9 @@ pub const CONSUMER: &str = "triage";
 /// The embedded bus has one partition.
 const PART: i64 = 0;
 
+/// Texts that came after their delete leave the bus within this time.
+const ERASE_EVERY: Duration = Duration::from_secs(60);
+
 /// Settings of the pipeline.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -314,6 +317,8 @@ impl Pipeline {
             match self.erase_pending().await {
                 Ok(0) => tokio::select! {
                     () = self.erasure.notified() => {}
+                    // A post that comes after its delete wakes nobody.
+                    () = self.clock.sleep(ERASE_EVERY) => {}
                     _ = stop.changed() => return,
                 },
                 Ok(_) => {}

@@ -149,13 +149,19 @@ impl Ledger<'_, '_> {
     fn upsert(&mut self, judged: &Judged) -> Result<&'static str, Error> {
         let envelope = &judged.envelope;
         if self.tx.tombstoned(&envelope.source, &envelope.native_id)? {
-            return Ok("tombstoned");
+            return self.forget(envelope);
         }
         match self.tx.find_native(&envelope.source, &envelope.native_id)? {
-            Some(stored) if stored.deleted => Ok("tombstoned"),
+            Some(stored) if stored.deleted => self.forget(envelope),
             Some(stored) => self.seen_again(judged, &stored),
             None => self.store_new(judged),
         }
+    }
+
+    /// A post that came after its delete: nothing of it is kept here, and the bus must not keep it either.
+    fn forget(&mut self, envelope: &Envelope) -> Result<&'static str, Error> {
+        self.tx.erase_from_bus(&envelope.native_id)?;
+        Ok("tombstoned")
     }
 
     fn texts(judged: &Judged) -> Texts<'_> {

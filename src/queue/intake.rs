@@ -396,6 +396,15 @@ impl Tx<'_> {
             .query_row(params![mention.0, brand.0], |row| row.get(0))?)
     }
 
+    /// Asks that the text of a post leave the bus: it came, or came again, after its delete.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn erase_from_bus(&mut self, native_id: &str) -> Result<(), Error> {
+        self.connection.execute("INSERT INTO erasure (native_id, at) VALUES (?1, ?2)", params![native_id, self.now.0])?;
+        Ok(())
+    }
+
     /// Ids of posts whose text must still leave the bus.
     ///
     /// # Errors

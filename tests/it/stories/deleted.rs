@@ -69,6 +69,10 @@ async fn a_delete_that_came_first_wins() {
         })
         .await;
         assert_eq!(desk.totals().await.mentions, 0);
+        desk.until("the text has left the bus", async |desk| {
+            files_with(&desk.config.data.directory, CANARY.as_bytes()).is_empty().then_some(())
+        })
+        .await;
     })
     .await;
 }
