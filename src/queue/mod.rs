@@ -280,7 +280,9 @@ impl Store {
         };
         let catalog = self.catalog();
         let (connection, result) = tokio::task::spawn_blocking(move || {
-            let result = work(&Reader { connection: &connection, catalog: &catalog });
+            // One transaction: all statements see one moment, and the file is locked once instead of for each.
+            let moment = connection.unchecked_transaction().map_err(|error| Error::from(error).into());
+            let result = moment.and_then(|_moment| work(&Reader { connection: &connection, catalog: &catalog }));
             (connection, result)
         })
         .await
