@@ -9,9 +9,10 @@ const TOLERANCE: u32 = 12;
 ///
 /// 0 means that there was nothing to sign.
 pub fn signature(text: &str) -> u64 {
-    let mut votes = [0_i32; 64];
+    let mut votes = Votes::default();
     let mut window = [0_u32; 4];
-    let telling = |c: &char| c.is_alphanumeric() && !matches!(c, 'ㄱ'..='ㅣ');
+    // Hangul first: the tables of Unicode are slow.
+    let telling = |c: &char| matches!(c, '가'..='힣') || c.is_alphanumeric() && !matches!(c, 'ㄱ'..='ㅣ');
     for letter in text.chars().filter(telling).map(|c| c.to_ascii_lowercase()) {
         window = [window[1], window[2], window[3], letter as u32];
         let length = if letter.is_ascii() { 4 } else { 2 };
@@ -19,12 +20,44 @@ pub fn signature(text: &str) -> u64 {
         if run.contains(&0) {
             continue;
         }
-        let hash = run.iter().fold(0, |hash, letter| mix(hash ^ u64::from(*letter)));
-        for (bit, vote) in votes.iter_mut().enumerate() {
-            *vote += ((hash >> bit & 1) as i32) * 2 - 1;
+        votes.add(run.iter().fold(0, |hash, letter| mix(hash ^ u64::from(*letter))));
+    }
+    votes.majority()
+}
+
+/// How often each of 64 bits was set: 64 counters side by side, whose digits of one weight share a word.
+#[derive(Default)]
+struct Votes {
+    digits: [u64; 32],
+    cast: u32,
+}
+
+impl Votes {
+    fn add(&mut self, hash: u64) {
+        self.cast += 1;
+        let mut carry = hash;
+        for digit in &mut self.digits {
+            (*digit, carry) = (*digit ^ carry, *digit & carry);
+            if carry == 0 {
+                break;
+            }
         }
     }
-    votes.iter().enumerate().fold(0, |sum, (bit, vote)| sum | u64::from(*vote > 0) << bit)
+
+    /// The bits that more than half of the hashes have.
+    fn majority(&self) -> u64 {
+        let half = self.cast / 2;
+        let (mut more, mut same) = (0, u64::MAX);
+        for (weight, digit) in self.digits.iter().enumerate().rev() {
+            if half >> weight & 1 == 1 {
+                same &= digit;
+            } else {
+                more |= same & digit;
+                same &= !digit;
+            }
+        }
+        more
+    }
 }
 
 /// Do two signatures belong to texts that say the same in nearly the same words?
@@ -66,6 +99,18 @@ mod tests {
                 "{a} | {b}: {}",
                 (signature(a) ^ signature(b)).count_ones()
             );
+        }
+    }
+
+    #[test]
+    fn a_bit_is_set_that_more_than_half_of_the_hashes_have() {
+        for hashes in [&[][..], &[5], &[5, 4], &[5, 4, 1], &[7, 1, 2, 1], &[1; 9], &[u64::MAX, 3, 3, 0, 8]] {
+            let mut votes = Votes::default();
+            hashes.iter().for_each(|hash| votes.add(*hash));
+            for bit in 0..64 {
+                let set = hashes.iter().filter(|hash| **hash >> bit & 1 == 1).count();
+                assert_eq!(votes.majority() >> bit & 1 == 1, set * 2 > hashes.len(), "bit {bit} of {hashes:?}");
+            }
         }
     }
 
