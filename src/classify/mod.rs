@@ -213,6 +213,9 @@ impl Classifier {
             Cow::Borrowed(text)
         };
         self.plain.each_hit(&self.rules, &lower, lang, &mut found);
+        if self.folded.is_empty() {
+            return;
+        }
         match fold_obfuscation(text) {
             Some(folded) => self.folded.each_hit(&self.rules, &folded.text, lang, |index, place| {
                 found(index, folded.origin(text, place));

@@ -246,6 +246,10 @@ impl Set {
         Ok(Set { regexes, rules: members })
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// Calls `found` with each rule that fires in the lower-cased `text`, and where.
     pub(super) fn each_hit(
         &self,

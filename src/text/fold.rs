@@ -127,8 +127,10 @@ enum Kind {
 impl Kind {
     fn of(c: char) -> Kind {
         match c {
-            // The usual letters first: the tables of Unicode are slow.
+            // The usual characters first: the tables of Unicode are slow.
             '가'..='힣' | 'a'..='z' | 'A'..='Z' => Kind::Letter,
+            ' ' | '\t'..='\r' => Kind::Space,
+            '\0'..='\u{7f}' => Kind::Symbol,
             _ if c.is_whitespace() => Kind::Space,
             _ if c.is_alphabetic() => Kind::Letter,
             _ => Kind::Symbol,
