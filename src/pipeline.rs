@@ -6,13 +6,13 @@
 
 use std::{
     collections::HashMap,
-    panic::AssertUnwindSafe,
-    sync::{Arc, PoisonError, RwLock},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, PoisonError, RwLock, mpsc},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
     bus::{Bus, Position, Record},
@@ -29,9 +29,6 @@ use crate::{
 pub const CONSUMER: &str = "triage";
 /// The embedded bus has one partition.
 const PART: i64 = 0;
-
-/// Texts that came after their delete leave the bus within this time.
-const ERASE_EVERY: Duration = Duration::from_secs(60);
 
 /// Settings of the pipeline.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -76,6 +73,22 @@ pub struct Pipeline {
     config: Config,
     metrics: Metrics,
     erasure: Notify,
+    judging: mpsc::Sender<Job>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that judges until the sender is gone. One and always the same, since regular expressions keep
+/// their working memory by thread: a pool of threads would fill it again for each of them.
+fn judging_thread() -> mpsc::Sender<Job> {
+    let (sender, jobs) = mpsc::channel::<Job>();
+    std::thread::spawn(move || {
+        for job in jobs {
+            // Its batch learns of a crash from the answer that it does not get.
+            drop(catch_unwind(AssertUnwindSafe(job)));
+        }
+    });
+    sender
 }
 
 impl Pipeline {
@@ -89,7 +102,16 @@ impl Pipeline {
         metrics: Metrics,
     ) -> Arc<Pipeline> {
         metrics.rules_version.set(judges.version.into());
-        Arc::new(Pipeline { bus, desk, judges: RwLock::new(Arc::new(judges)), clock, config, metrics, erasure: Notify::new() })
+        Arc::new(Pipeline {
+            bus,
+            desk,
+            judges: RwLock::new(Arc::new(judges)),
+            clock,
+            config,
+            metrics,
+            erasure: Notify::new(),
+            judging: judging_thread(),
+        })
     }
 
     /// Puts newly published rules in force, from the next batch on.
@@ -162,15 +184,17 @@ impl Pipeline {
             match self.desk.take_in(Arc::clone(&intake)).await {
                 Ok(Taken::Stored) => {}
                 Ok(Taken::Stale) => tracing::warn!(position = intake.from, "a batch was stored before"),
-                Err(error) if error.is_retryable() || error.is_closed() || intake.mentions.is_empty() => return Err(error),
-                Err(error) if intake.mentions.len() == 1 => {
+                Err(error) if error.is_retryable() || error.is_closed() => return Err(error),
+                Err(error) if intake.mentions.len() <= 1 => {
                     tracing::error!(
                         position = intake.from,
                         error = &error as &dyn std::error::Error,
                         "a mention cannot be stored"
                     );
-                    self.metrics.dead.inc();
                     halves.push(Arc::new(bury(&intake, &error)));
+                    if intake.mentions.is_empty() {
+                        return Err(error);
+                    }
                 }
                 Err(_) => {
                     let (first, second) = split(&intake);
@@ -194,7 +218,7 @@ impl Pipeline {
         let mut envelopes = Vec::with_capacity(records.len());
         for record in records.into_iter().filter(|record| !record.erased) {
             match Envelope::parse(&record.bytes) {
-                Ok(envelope) => envelopes.push((record, envelope)),
+                Ok(envelope) => envelopes.push((record.position, envelope)),
                 Err(reason) => {
                     self.metrics.dead.inc();
                     intake.dead.push((record.position.0, reason, record.bytes));
@@ -203,19 +227,20 @@ impl Pipeline {
         }
         let answers = self.labels_of_parents(&envelopes).await;
         let pipeline = Arc::clone(self);
-        let judging = tokio::task::spawn_blocking(move || {
-            pipeline.judge_all(envelopes, answers, &mut intake);
-            intake
-        });
-        match judging.await {
-            Ok(intake) => intake,
-            // A mention that crashes the rules is caught inside; this ends only with the process.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        let (answer, judged) = oneshot::channel();
+        let job: Job = Box::new(move || drop(answer.send(pipeline.judge_all(envelopes, answers))));
+        // A thread that has ended answers as one that crashed does.
+        drop(self.judging.send(job));
+        let judged = judged.await;
+        match judged {
+            Ok(judged) => intake.mentions = judged,
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "judging a batch crashed"),
         }
+        intake
     }
 
     /// The stored label of each post that somebody answers.
-    async fn labels_of_parents(&self, envelopes: &[(Record, Envelope)]) -> HashMap<String, Label> {
+    async fn labels_of_parents(&self, envelopes: &[(Position, Envelope)]) -> HashMap<String, Label> {
         let asked: Vec<(String, String)> =
             envelopes.iter().filter_map(|(_, envelope)| Some((envelope.source.clone(), envelope.parent.clone()?))).collect();
         if asked.is_empty() {
@@ -231,17 +256,12 @@ impl Pipeline {
         }
     }
 
-    fn judge_all(&self, envelopes: Vec<(Record, Envelope)>, mut labels: HashMap<String, Label>, intake: &mut Intake) {
+    fn judge_all(&self, envelopes: Vec<(Position, Envelope)>, mut labels: HashMap<String, Label>) -> Vec<Judged> {
         let judges = self.judges();
+        let mut all = Vec::with_capacity(envelopes.len());
         let threads = envelopes.iter().any(|(_, envelope)| envelope.parent.is_some());
-        for (record, envelope) in envelopes {
-            // One text that crashes a rule must not take its batch along.
-            let judge = AssertUnwindSafe(|| self.judge_one(&judges, record.position, envelope, &labels));
-            let Ok(judged) = std::panic::catch_unwind(judge) else {
-                self.metrics.dead.inc();
-                intake.dead.push((record.position.0, "judging it crashed".to_owned(), record.bytes));
-                continue;
-            };
+        for (position, envelope) in envelopes {
+            let judged = self.judge_one(&judges, position, envelope, &labels);
             if threads {
                 // A parent may have come in the same batch.
                 let envelope = &judged.envelope;
@@ -249,8 +269,9 @@ impl Pipeline {
                     labels.insert(format!("{}/{id}", envelope.source), judged.verdict.label);
                 }
             }
-            intake.mentions.push(judged);
+            all.push(judged);
         }
+        all
     }
 
     /// One mention: normalise, mask, find its language, classify, dispatch for each brand that caught it.
@@ -317,8 +338,6 @@ impl Pipeline {
             match self.erase_pending().await {
                 Ok(0) => tokio::select! {
                     () = self.erasure.notified() => {}
-                    // A post that comes after its delete wakes nobody.
-                    () = self.clock.sleep(ERASE_EVERY) => {}
                     _ = stop.changed() => return,
                 },
                 Ok(_) => {}
