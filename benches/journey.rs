@@ -104,12 +104,19 @@ struct Args {
     /// Where the data directories are made: on the disk that is to be measured.
     #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
     dir: PathBuf,
+    /// Another setting of the service: `--set pipeline.batch=1000`; as often as need be.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
     /// Counts what this data directory holds and prints it; what the second process does.
     #[arg(long, hide = true)]
     verify: Option<PathBuf>,
     /// What `cargo bench` adds.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(key, value)| (key.into(), value.into())).ok_or_else(|| "write KEY=VALUE".to_owned())
 }
 
 fn main() -> Result<()> {
@@ -154,14 +161,14 @@ async fn throughput(args: &Args, dir: &Path) -> Result<Value> {
             break;
         }
         while app.bus.end().0 - position(&app).await? > BACKLOG {
-            sleep(Duration::from_millis(2)).await;
+            sleep(Duration::from_millis(10)).await;
         }
         app.bus.append(page).await?;
         // 20 to 500, each as often as any other: 167 has no divisor in common with 481.
         page_size = 20 + (page_size - 20 + 167) % 481;
     }
     while position(&app).await? < app.bus.end().0 {
-        sleep(Duration::from_millis(2)).await;
+        sleep(Duration::from_millis(10)).await;
     }
     let last = *app.store.follow().borrow();
     while app.search.seq() < last {
@@ -296,7 +303,7 @@ async fn furthest_behind(store: Arc<Store>, search: Arc<Search>) {
     while commits.changed().await.is_ok() {
         let (seq, at) = (*commits.borrow_and_update(), Instant::now());
         while search.seq() < seq {
-            sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(5)).await;
         }
         let behind = u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX);
         BEHIND.fetch_max(behind, std::sync::atomic::Ordering::Relaxed);
@@ -317,7 +324,7 @@ async fn look_for(app: &App, word: &str) -> Result<f64> {
 
 async fn start(args: &Args, dir: &Path) -> Result<App> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut config = Config::from_texts(&[("bench.toml".into(), CONFIG.into())], &[])?;
+    let mut config = Config::from_texts(&[("bench.toml".into(), CONFIG.into())], &args.set)?;
     config.server.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     config.data.directory = dir.join("data");
     config.rules.directories = vec![root.join("rules")];
