@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::AssertUnwindSafe,
     sync::{Arc, PoisonError, RwLock, mpsc},
     time::Duration,
 };
@@ -29,6 +29,9 @@ use crate::{
 pub const CONSUMER: &str = "triage";
 /// The embedded bus has one partition.
 const PART: i64 = 0;
+
+/// Texts that came after their delete leave the bus within this time.
+const ERASE_EVERY: Duration = Duration::from_secs(60);
 
 /// Settings of the pipeline.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -78,18 +81,21 @@ pub struct Pipeline {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that judges until the sender is gone. One and always the same, since regular expressions keep
-/// their working memory by thread: a pool of threads would fill it again for each of them.
+/// What stopped a batch for now: it is tried again whatever it was.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The thread that judges, until the pipeline is gone. Always the same one, since regular expressions keep
+/// their working memory by thread: a pool of threads would fill it once for each.
 fn judging_thread() -> mpsc::Sender<Job> {
     let (sender, jobs) = mpsc::channel::<Job>();
-    std::thread::spawn(move || {
-        for job in jobs {
-            // Its batch learns of a crash from the answer that it does not get.
-            drop(catch_unwind(AssertUnwindSafe(job)));
-        }
-    });
+    std::thread::spawn(move || jobs.into_iter().for_each(|job| job()));
     sender
 }
+
+/// The judging thread is gone; what was in its hands is read from the bus again.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread that judges has ended")]
+struct Gone;
 
 impl Pipeline {
     /// A pipeline with the rules in force.
@@ -102,16 +108,9 @@ impl Pipeline {
         metrics: Metrics,
     ) -> Arc<Pipeline> {
         metrics.rules_version.set(judges.version.into());
-        Arc::new(Pipeline {
-            bus,
-            desk,
-            judges: RwLock::new(Arc::new(judges)),
-            clock,
-            config,
-            metrics,
-            erasure: Notify::new(),
-            judging: judging_thread(),
-        })
+        let judges = RwLock::new(Arc::new(judges));
+        let (erasure, judging) = (Notify::new(), judging_thread());
+        Arc::new(Pipeline { bus, desk, judges, clock, config, metrics, erasure, judging })
     }
 
     /// Puts newly published rules in force, from the next batch on.
@@ -154,7 +153,7 @@ impl Pipeline {
                 let deletes = match self.take(from, batch.next, batch.records).await {
                     Ok(deletes) => deletes,
                     Err(error) => {
-                        self.wait_after(&error, "take in a batch").await;
+                        self.wait_after(&*error, "take in a batch").await;
                         break;
                     }
                 };
@@ -174,9 +173,9 @@ impl Pipeline {
 
     /// Judges a batch and has it stored. When the store refuses the data, halves find the record that it
     /// refuses, which becomes a dead letter; when the store is merely unwell, the caller tries again.
-    async fn take(self: &Arc<Self>, from: Position, next: Position, records: Vec<Record>) -> Result<bool, desk::Error> {
+    async fn take(self: &Arc<Self>, from: Position, next: Position, records: Vec<Record>) -> Result<bool, Failure> {
         crash::point("judging");
-        let intake = Arc::new(self.judge(from, next, records).await);
+        let intake = Arc::new(self.judge(from, next, records).await?);
         crash::point("judging");
         let deletes = intake.mentions.iter().any(|judged| judged.envelope.op == Op::Delete);
         let mut halves = vec![intake];
@@ -184,17 +183,17 @@ impl Pipeline {
             match self.desk.take_in(Arc::clone(&intake)).await {
                 Ok(Taken::Stored) => {}
                 Ok(Taken::Stale) => tracing::warn!(position = intake.from, "a batch was stored before"),
-                Err(error) if error.is_retryable() || error.is_closed() => return Err(error),
-                Err(error) if intake.mentions.len() <= 1 => {
+                Err(error) if error.is_retryable() || error.is_closed() || intake.mentions.is_empty() => {
+                    return Err(error.into());
+                }
+                Err(error) if intake.mentions.len() == 1 => {
                     tracing::error!(
                         position = intake.from,
                         error = &error as &dyn std::error::Error,
                         "a mention cannot be stored"
                     );
+                    self.metrics.dead.inc();
                     halves.push(Arc::new(bury(&intake, &error)));
-                    if intake.mentions.is_empty() {
-                        return Err(error);
-                    }
                 }
                 Err(_) => {
                     let (first, second) = split(&intake);
@@ -205,7 +204,7 @@ impl Pipeline {
         Ok(deletes)
     }
 
-    async fn judge(self: &Arc<Self>, from: Position, next: Position, records: Vec<Record>) -> Intake {
+    async fn judge(self: &Arc<Self>, from: Position, next: Position, records: Vec<Record>) -> Result<Intake, Gone> {
         self.metrics.read.inc_by(u64::try_from(records.len()).unwrap_or(0));
         let mut intake = Intake {
             consumer: CONSUMER,
@@ -218,7 +217,7 @@ impl Pipeline {
         let mut envelopes = Vec::with_capacity(records.len());
         for record in records.into_iter().filter(|record| !record.erased) {
             match Envelope::parse(&record.bytes) {
-                Ok(envelope) => envelopes.push((record.position, envelope)),
+                Ok(envelope) => envelopes.push((record, envelope)),
                 Err(reason) => {
                     self.metrics.dead.inc();
                     intake.dead.push((record.position.0, reason, record.bytes));
@@ -228,19 +227,18 @@ impl Pipeline {
         let answers = self.labels_of_parents(&envelopes).await;
         let pipeline = Arc::clone(self);
         let (answer, judged) = oneshot::channel();
-        let job: Job = Box::new(move || drop(answer.send(pipeline.judge_all(envelopes, answers))));
-        // A thread that has ended answers as one that crashed does.
-        drop(self.judging.send(job));
-        let judged = judged.await;
-        match judged {
-            Ok(judged) => intake.mentions = judged,
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "judging a batch crashed"),
-        }
-        intake
+        let job: Job = Box::new(move || {
+            pipeline.judge_all(envelopes, answers, &mut intake);
+            if answer.send(intake).is_err() {
+                tracing::debug!("a judged batch came when the pipeline had stopped");
+            }
+        });
+        self.judging.send(job).map_err(|_| Gone)?;
+        judged.await.map_err(|_| Gone)
     }
 
     /// The stored label of each post that somebody answers.
-    async fn labels_of_parents(&self, envelopes: &[(Position, Envelope)]) -> HashMap<String, Label> {
+    async fn labels_of_parents(&self, envelopes: &[(Record, Envelope)]) -> HashMap<String, Label> {
         let asked: Vec<(String, String)> =
             envelopes.iter().filter_map(|(_, envelope)| Some((envelope.source.clone(), envelope.parent.clone()?))).collect();
         if asked.is_empty() {
@@ -256,12 +254,17 @@ impl Pipeline {
         }
     }
 
-    fn judge_all(&self, envelopes: Vec<(Position, Envelope)>, mut labels: HashMap<String, Label>) -> Vec<Judged> {
+    fn judge_all(&self, envelopes: Vec<(Record, Envelope)>, mut labels: HashMap<String, Label>, intake: &mut Intake) {
         let judges = self.judges();
-        let mut all = Vec::with_capacity(envelopes.len());
         let threads = envelopes.iter().any(|(_, envelope)| envelope.parent.is_some());
-        for (position, envelope) in envelopes {
-            let judged = self.judge_one(&judges, position, envelope, &labels);
+        for (record, envelope) in envelopes {
+            // One text that crashes a rule must not take its batch along.
+            let judge = AssertUnwindSafe(|| self.judge_one(&judges, record.position, envelope, &labels));
+            let Ok(judged) = std::panic::catch_unwind(judge) else {
+                self.metrics.dead.inc();
+                intake.dead.push((record.position.0, "judging it crashed".to_owned(), record.bytes));
+                continue;
+            };
             if threads {
                 // A parent may have come in the same batch.
                 let envelope = &judged.envelope;
@@ -269,9 +272,8 @@ impl Pipeline {
                     labels.insert(format!("{}/{id}", envelope.source), judged.verdict.label);
                 }
             }
-            all.push(judged);
+            intake.mentions.push(judged);
         }
-        all
     }
 
     /// One mention: normalise, mask, find its language, classify, dispatch for each brand that caught it.
@@ -338,6 +340,8 @@ impl Pipeline {
             match self.erase_pending().await {
                 Ok(0) => tokio::select! {
                     () = self.erasure.notified() => {}
+                    // A post that comes after its delete wakes nobody.
+                    () = self.clock.sleep(ERASE_EVERY) => {}
                     _ = stop.changed() => return,
                 },
                 Ok(_) => {}
@@ -356,7 +360,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// Those of the bus and of the store.
-    pub async fn erase_pending(&self) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
+    pub async fn erase_pending(&self) -> Result<usize, Failure> {
         let pending = self.desk.pending_erasures().await?;
         if pending.is_empty() {
             return Ok(0);
