@@ -8,7 +8,7 @@ use crate::{
     clock::Time,
     dispatch::{DEFAULT_TEAM, Outcome},
     mention::{ContactId, Envelope, MentionId, Op, Side, TimeQuality, Verdict},
-    queue::{Case, NewCase, Stored, Texts, Urgency, key_hash},
+    queue::{Case, NewCase, Stored, Texts, Urgency, named_conversation},
     sla::{Facts, Fired, Kind, Origin, Policy},
     text,
 };
@@ -101,6 +101,16 @@ pub struct Intake {
     pub dead: Vec<(i64, String, Vec<u8>)>,
 }
 
+/// Where a mention stands among what is stored.
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    mention: MentionId,
+    contact: ContactId,
+    conversation: i64,
+    /// Its author never wrote before.
+    stranger: bool,
+}
+
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -188,7 +198,8 @@ impl Ledger<'_, '_> {
                 let new_brand = !self.tx.matched_brand(stored.id, finding.brand)?;
                 self.tx.add_match(stored.id, finding.brand, finding.account, finding.addressed, finding.query.as_deref())?;
                 if new_brand {
-                    outcome = self.assign(judged, finding, stored.id, stored.contact, stored.conversation)?;
+                    let (mention, contact, conversation) = (stored.id, stored.contact, stored.conversation);
+                    outcome = self.assign(judged, finding, Placed { mention, contact, conversation, stranger: false })?;
                 }
             }
         }
@@ -218,11 +229,11 @@ impl Ledger<'_, '_> {
             None => None,
         };
         let conversation = match (&envelope.conversation, &parent) {
-            (Some(conversation), _) => key_hash(&envelope.source, conversation),
-            (None, Some(parent)) => parent.conversation,
-            (None, None) => key_hash(&envelope.source, &envelope.native_id),
+            (Some(conversation), _) => Some(named_conversation(&envelope.source, conversation)),
+            (None, Some(parent)) => Some(parent.conversation),
+            (None, None) => None,
         };
-        let contact = self.tx.contact(&envelope.source, author)?;
+        let (contact, stranger) = self.tx.contact(&envelope.source, author)?;
         let mention =
             self.tx.insert_mention(envelope, contact, conversation, &judged.verdict, Self::texts(judged), judged.rules)?;
         for finding in &judged.findings {
@@ -235,9 +246,10 @@ impl Ledger<'_, '_> {
                 Ok("noted")
             }
             Side::Customer => {
+                let placed = Placed { mention, contact, stranger, conversation: conversation.unwrap_or(mention.0) };
                 let mut outcome = "unmatched";
                 for finding in &judged.findings {
-                    outcome = self.assign(judged, finding, mention, contact, conversation)?;
+                    outcome = self.assign(judged, finding, placed)?;
                 }
                 if judged.findings.is_empty() {
                     self.mention_event(None, mention, Actor::Customer, EventKind::Noted);
@@ -276,14 +288,8 @@ impl Ledger<'_, '_> {
         Ok("ours")
     }
 
-    fn assign(
-        &mut self,
-        judged: &Judged,
-        finding: &Finding,
-        mention: MentionId,
-        contact: ContactId,
-        conversation: i64,
-    ) -> Result<&'static str, Error> {
+    fn assign(&mut self, judged: &Judged, finding: &Finding, placed: Placed) -> Result<&'static str, Error> {
+        let Placed { mention, contact, conversation, stranger } = placed;
         let envelope = &judged.envelope;
         // A post that starts a thread cannot belong to a case of that thread.
         let in_thread = envelope.parent.is_some() || envelope.conversation.is_some();
@@ -301,8 +307,8 @@ impl Ledger<'_, '_> {
             self.mention_event(None, mention, Actor::Customer, EventKind::Folded);
             return Ok("folded");
         }
-        // Too short a text looks like every other short text.
-        if judged.masked.chars().count() >= 12 {
+        // Too short a text looks like every other short text; a stranger has no other case.
+        if !stranger && judged.masked.chars().count() >= 12 {
             let twin = self
                 .tx
                 .other_cases(finding.brand, contact)?
@@ -314,17 +320,11 @@ impl Ledger<'_, '_> {
                 return self.join(case, judged, mention);
             }
         }
-        self.open(judged, finding, mention, contact, conversation)
+        self.open(judged, finding, placed)
     }
 
-    fn open(
-        &mut self,
-        judged: &Judged,
-        finding: &Finding,
-        mention: MentionId,
-        contact: ContactId,
-        conversation: i64,
-    ) -> Result<&'static str, Error> {
+    fn open(&mut self, judged: &Judged, finding: &Finding, placed: Placed) -> Result<&'static str, Error> {
+        let Placed { mention, contact, conversation, .. } = placed;
         let envelope = &judged.envelope;
         let catalog = self.tx.catalog();
         let (team_key, priority, policy_key, held) = match &finding.route {

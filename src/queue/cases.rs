@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params, types::Value};
 
 use super::{Case, Error, NewEvent, Tx};
 use crate::{
@@ -104,7 +104,7 @@ pub struct NewCase {
     pub account: AccountId,
     /// The customer.
     pub contact: ContactId,
-    /// Hash of the thread.
+    /// The thread.
     pub conversation: i64,
     /// The mention that opens it.
     pub mention: MentionId,
@@ -188,46 +188,34 @@ impl Tx<'_> {
             ])?;
         let case = CaseId(self.connection.last_insert_rowid());
         for clock in &new.clocks {
-            self.save_clock(case, clock)?;
+            self.insert_clock(case, clock)?;
         }
         Ok(case)
     }
 
-    fn save_clock(&mut self, case: CaseId, clock: &SlaClock) -> Result<(), Error> {
-        let policy = self.policy_row(&clock.policy)?;
-        let next = (clock.next_fire_at != Time::NEVER).then_some(clock.next_fire_at.0);
+    fn insert_clock(&mut self, case: CaseId, clock: &SlaClock) -> Result<(), Error> {
+        let values = clock_values(case, self.policy_row(&clock.policy)?, clock);
         self.connection
             .prepare_cached(
                 "INSERT INTO clock (case_id, kind, cycle, policy_id, state, origin_at, origin_source, target, elapsed, since, deadline_at,
                  fired, next_fire_at, met_at, breached_at, detected_at, cancelled, breach_reason)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
-                 ON CONFLICT (case_id, kind, cycle) DO UPDATE SET policy_id = excluded.policy_id, state = excluded.state,
-                 origin_at = excluded.origin_at, origin_source = excluded.origin_source, target = excluded.target, elapsed = excluded.elapsed,
-                 since = excluded.since, deadline_at = excluded.deadline_at, fired = excluded.fired, next_fire_at = excluded.next_fire_at,
-                 met_at = excluded.met_at, breached_at = excluded.breached_at, detected_at = excluded.detected_at,
-                 cancelled = excluded.cancelled, breach_reason = excluded.breach_reason",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             )?
-            .execute(params![
-                case.0,
-                clock.kind as i64,
-                clock.cycle,
-                policy,
-                clock.state as i64,
-                clock.origin_at.0,
-                i64::from(clock.origin_source == Origin::Ingested),
-                millis(clock.target),
-                millis(clock.elapsed),
-                clock.since.0,
-                clock.deadline_at.0,
-                clock.fired,
-                next,
-                clock.met_at.map(|at| at.0),
-                clock.breached_at.map(|at| at.0),
-                clock.detected_at.map(|at| at.0),
-                clock.cancelled.map(CancelReason::as_str),
-                clock.breach_reason.map(BreachReason::as_str),
-            ])?;
+            .execute(values)?;
         Ok(())
+    }
+
+    fn save_clock(&mut self, case: CaseId, clock: &SlaClock) -> Result<(), Error> {
+        let values = clock_values(case, self.policy_row(&clock.policy)?, clock);
+        let known = self
+            .connection
+            .prepare_cached(
+                "UPDATE clock SET policy_id = ?4, state = ?5, origin_at = ?6, origin_source = ?7, target = ?8, elapsed = ?9, since = ?10,
+                 deadline_at = ?11, fired = ?12, next_fire_at = ?13, met_at = ?14, breached_at = ?15, detected_at = ?16, cancelled = ?17,
+                 breach_reason = ?18 WHERE case_id = ?1 AND kind = ?2 AND cycle = ?3",
+            )?
+            .execute(values)?;
+        if known == 0 { self.insert_clock(case, clock) } else { Ok(()) }
     }
 
     /// Loads a case with its clocks; none when there is no such number.
@@ -401,6 +389,32 @@ impl Tx<'_> {
         let at = self.now;
         self.event(NewEvent { case: Some(case), mention, at, actor, kind, payload });
     }
+}
+
+/// A clock's columns, in the order of its table.
+fn clock_values(case: CaseId, policy: i64, clock: &SlaClock) -> [Value; 18] {
+    let time = |at: Option<Time>| at.map(|at| at.0).into();
+    let word = |word: Option<&'static str>| word.map(str::to_owned).into();
+    [
+        case.0.into(),
+        (clock.kind as i64).into(),
+        clock.cycle.into(),
+        policy.into(),
+        (clock.state as i64).into(),
+        clock.origin_at.0.into(),
+        i64::from(clock.origin_source == Origin::Ingested).into(),
+        millis(clock.target).into(),
+        millis(clock.elapsed).into(),
+        clock.since.0.into(),
+        clock.deadline_at.0.into(),
+        clock.fired.into(),
+        time((clock.next_fire_at != Time::NEVER).then_some(clock.next_fire_at)),
+        time(clock.met_at),
+        time(clock.breached_at),
+        time(clock.detected_at),
+        word(clock.cancelled.map(CancelReason::as_str)),
+        word(clock.breach_reason.map(BreachReason::as_str)),
+    ]
 }
 
 fn millis(span: Duration) -> i64 {

@@ -21,7 +21,7 @@ pub struct Stored {
     pub side: Side,
     /// Its author.
     pub contact: ContactId,
-    /// Hash of the thread.
+    /// The thread: the mention that began it, or a negative hash of the source's name for it.
     pub conversation: i64,
     /// What the classifier said.
     pub label: Label,
@@ -42,7 +42,12 @@ pub struct Texts<'a> {
     pub signature: u64,
 }
 
-/// A stable 64-bit name for a key of a source: threads, tombstones.
+/// How the store names a thread that the source names: negative, so that it is never a mention's id.
+pub fn named_conversation(source: &str, key: &str) -> i64 {
+    key_hash(source, key) | i64::MIN
+}
+
+/// A stable 64-bit name for a key of a source.
 pub fn key_hash(source: &str, key: &str) -> i64 {
     let mut hasher = Sha256::new();
     hasher.update(source.as_bytes());
@@ -121,10 +126,10 @@ impl Tx<'_> {
         // Two constant texts, so the statement cache serves both.
         let sql = match condition {
             "source_id = ?1 AND native_id = ?2" => {
-                "SELECT id, version, side, contact_id, conversation, label, posted_at, deleted_at FROM mention WHERE source_id = ?1 AND native_id = ?2"
+                "SELECT id, version, side, contact_id, coalesce(conversation, id), label, posted_at, deleted_at FROM mention WHERE source_id = ?1 AND native_id = ?2"
             }
             _ => {
-                "SELECT id, version, side, contact_id, conversation, label, posted_at, deleted_at FROM mention WHERE source_id = ?1 AND local_ref = ?2"
+                "SELECT id, version, side, contact_id, coalesce(conversation, id), label, posted_at, deleted_at FROM mention WHERE source_id = ?1 AND local_ref = ?2"
             }
         };
         Ok(self
@@ -177,11 +182,11 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The contact who wrote, new or known; a changed handle goes into the history.
+    /// The contact who wrote, and whether they never wrote before; a changed handle goes into the history.
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn contact(&mut self, source: &str, author: &Author) -> Result<ContactId, Error> {
+    pub fn contact(&mut self, source: &str, author: &Author) -> Result<(ContactId, bool), Error> {
         let source = self.source(source)?;
         let known: Option<(i64, String, Option<String>, Option<i64>)> = self
             .connection
@@ -195,7 +200,7 @@ impl Tx<'_> {
                     "INSERT INTO contact (source_id, native_id, handle, name, reach, first_seen_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .execute(params![source, author.native_id, author.handle, author.name, reach, self.now.0])?;
-            return Ok(ContactId(self.connection.last_insert_rowid()));
+            return Ok((ContactId(self.connection.last_insert_rowid()), true));
         };
         if handle != author.handle {
             self.connection
@@ -209,10 +214,10 @@ impl Tx<'_> {
                 .prepare_cached("UPDATE contact SET handle = ?2, name = ?3, reach = coalesce(?4, reach) WHERE id = ?1")?
                 .execute(params![id, author.handle, author.name, reach])?;
         }
-        Ok(ContactId(id))
+        Ok((ContactId(id), false))
     }
 
-    /// Writes a mention that is not stored yet.
+    /// Writes a mention that is not stored yet; without a `conversation` it begins one.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -220,7 +225,7 @@ impl Tx<'_> {
         &mut self,
         envelope: &Envelope,
         contact: ContactId,
-        conversation: i64,
+        conversation: Option<i64>,
         verdict: &Verdict,
         texts: Texts<'_>,
         rules: u32,

@@ -431,7 +431,7 @@ impl Reader<'_> {
     fn thread(&self, case: &Case) -> Result<Vec<MentionView>, Error> {
         let sql = format!(
             "SELECT {MENTION_COLUMNS} FROM mention m {MENTION_JOINS} WHERE m.id IN (
-                 SELECT id FROM mention WHERE conversation = ?1 UNION SELECT mention_id FROM case_mention WHERE case_id = ?2 UNION SELECT ?3)
+                 SELECT id FROM mention WHERE conversation = ?1 OR id = ?1 UNION SELECT mention_id FROM case_mention WHERE case_id = ?2 UNION SELECT ?3)
              ORDER BY m.posted_at, m.id LIMIT 500"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;

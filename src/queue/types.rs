@@ -236,7 +236,7 @@ pub struct Case {
     pub account: AccountId,
     /// The customer.
     pub contact: ContactId,
-    /// Hash of the thread.
+    /// The thread.
     pub conversation: i64,
     /// The mention that opened it.
     pub mention: MentionId,

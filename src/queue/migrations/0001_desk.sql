@@ -48,17 +48,18 @@ CREATE TABLE contact_handle (
     PRIMARY KEY (contact_id, handle, until)
 ) STRICT, WITHOUT ROWID;
 
--- conversation: a 64-bit hash of the source and its id of the thread; a thread is read by it.
+-- conversation: the mention that began the thread, or a negative hash of the source's own name for the thread;
+-- NULL for the mention that begins one, so that only follow-ups are indexed.
 CREATE TABLE mention (
     id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL REFERENCES source, native_id TEXT NOT NULL, local_ref TEXT,
     version INTEGER NOT NULL, side TEXT NOT NULL, contact_id INTEGER NOT NULL REFERENCES contact,
-    conversation INTEGER NOT NULL, parent TEXT, lang TEXT NOT NULL, label TEXT NOT NULL, confidence REAL NOT NULL,
+    conversation INTEGER, parent TEXT, lang TEXT NOT NULL, label TEXT NOT NULL, confidence REAL NOT NULL,
     unsure INTEGER NOT NULL, posted_at INTEGER NOT NULL, time_quality TEXT NOT NULL, first_seen_at INTEGER NOT NULL,
     edited_at INTEGER, deleted_at INTEGER, reach INTEGER, replies INTEGER, shares INTEGER, likes INTEGER,
     visibility TEXT, url TEXT, media TEXT, signature INTEGER NOT NULL, text TEXT NOT NULL,
     UNIQUE (source_id, native_id)
 ) STRICT;
-CREATE INDEX mention_conversation ON mention (conversation);
+CREATE INDEX mention_conversation ON mention (conversation) WHERE conversation IS NOT NULL;
 CREATE INDEX mention_local_ref ON mention (source_id, local_ref) WHERE local_ref IS NOT NULL;
 
 CREATE TABLE mention_original (mention_id INTEGER PRIMARY KEY REFERENCES mention, text TEXT NOT NULL) STRICT;
