@@ -131,10 +131,11 @@ pub mod span {
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    /// Reads a span; none when it is not one.
+    /// Reads whole numbers with units, greatest first; none when it is not that.
     pub fn parse(text: &str) -> Option<Duration> {
         let mut total = Duration::ZERO;
-        let mut rest = text.trim();
+        let mut last = Duration::MAX;
+        let mut rest = text;
         if rest.is_empty() {
             return None;
         }
@@ -150,8 +151,11 @@ pub mod span {
                 "d" => Duration::from_secs(86_400),
                 _ => return None,
             };
+            if unit >= last {
+                return None;
+            }
             total = total.checked_add(unit.checked_mul(number)?)?;
-            rest = &rest[unit_end..];
+            (rest, last) = (&rest[unit_end..], unit);
         }
         Some(total)
     }
@@ -202,7 +206,7 @@ mod tests {
     fn spans_read_as_people_write_them() {
         assert_eq!(span::parse("1h30m"), Some(Duration::from_secs(5_400)));
         assert_eq!(span::parse("300ms"), Some(Duration::from_millis(300)));
-        for wrong in ["", "12", "m", "5 m", "1y", "-2m"] {
+        for wrong in ["", "12", "m", "5 m", "1y", "-2m", "5m1h", "1h1h"] {
             assert_eq!(span::parse(wrong), None, "{wrong}");
         }
     }

@@ -1,6 +1,6 @@
 //! What the pages and the API read: queues in order, one case whole, counts.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params, params_from_iter, types::Value};
 
 use super::{
     Case, Error, Event, Reader, Reply,
@@ -248,16 +248,23 @@ const FILTER: &str = "c.finished = 0 AND c.team_id IN (SELECT value FROM json_ea
           AND (s.key = ?7 OR s.key LIKE ?7 || ':%')))";
 
 impl QueueFilter {
-    fn owner_number(&self) -> i64 {
-        match self.owner {
+    /// The parameters 1 to 8 of [`FILTER`] and of what goes with it.
+    fn values(&self, now: Time) -> Vec<Value> {
+        let owner = match self.owner {
             Owner::Any => -1,
             Owner::Nobody => 0,
             Owner::Agent(agent) => agent.0,
-        }
-    }
-
-    fn teams_json(&self) -> String {
-        serde_json::to_string(&self.teams).unwrap_or_default()
+        };
+        vec![
+            serde_json::to_string(&self.teams).unwrap_or_default().into(),
+            self.label.map(|label| label.as_str().to_owned()).into(),
+            self.unsure.into(),
+            self.account.map(|account| account.0).into(),
+            owner.into(),
+            self.lang.map(|lang| lang.as_str().to_owned()).into(),
+            self.platform.clone().into(),
+            now.0.into(),
+        ]
     }
 }
 
@@ -273,22 +280,10 @@ impl Reader<'_> {
              ORDER BY c.priority = 3 DESC, c.overdue = 1 OR coalesce(c.due_at <= ?8, 0), c.due_at IS NULL, c.due_at, c.id LIMIT ?9"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let ids = statement
-            .query_map(
-                params![
-                    filter.teams_json(),
-                    filter.label.map(Label::as_str),
-                    filter.unsure,
-                    filter.account.map(|account| account.0),
-                    filter.owner_number(),
-                    filter.lang.map(Lang::as_str),
-                    filter.platform,
-                    now.0,
-                    limit,
-                ],
-                |row| row.get(0).map(CaseId),
-            )?
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut values = filter.values(now);
+        values.push(limit.into());
+        let ids =
+            statement.query_map(params_from_iter(values), |row| row.get(0).map(CaseId))?.collect::<Result<Vec<_>, _>>()?;
         ids.into_iter().filter_map(|id| self.queue_row(id, viewer).transpose()).collect()
     }
 
@@ -338,27 +333,15 @@ impl Reader<'_> {
             "SELECT count(*), coalesce(sum(c.overdue = 1 OR c.due_at <= ?8), 0), coalesce(sum(c.assignee_id IS NULL), 0),
              min(CASE WHEN c.overdue = 0 AND c.due_at > ?8 THEN c.due_at END) FROM cases c WHERE {FILTER}"
         );
-        Ok(self.connection.prepare_cached(&sql)?.query_row(
-            params![
-                filter.teams_json(),
-                filter.label.map(Label::as_str),
-                filter.unsure,
-                filter.account.map(|account| account.0),
-                filter.owner_number(),
-                filter.lang.map(Lang::as_str),
-                filter.platform,
-                now.0,
-            ],
-            |row| {
-                let whole = |index: usize| row.get::<_, i64>(index).map(|number| u64::try_from(number).unwrap_or(0));
-                Ok(QueueCounts {
-                    open: whole(0)?,
-                    overdue: whole(1)?,
-                    unclaimed: whole(2)?,
-                    next_due: row.get::<_, Option<i64>>(3)?.map(Time),
-                })
-            },
-        )?)
+        Ok(self.connection.prepare_cached(&sql)?.query_row(params_from_iter(filter.values(now)), |row| {
+            let whole = |index: usize| row.get::<_, i64>(index).map(|number| u64::try_from(number).unwrap_or(0));
+            Ok(QueueCounts {
+                open: whole(0)?,
+                overdue: whole(1)?,
+                unclaimed: whole(2)?,
+                next_due: row.get::<_, Option<i64>>(3)?.map(Time),
+            })
+        })?)
     }
 
     /// Open cases by team, for the navigation; a team without any is left out.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     case::Priority,
-    clock::Time,
+    clock::{Time, span},
     mention::{Label, Lang},
 };
 
@@ -69,26 +69,12 @@ impl TryFrom<String> for Length {
     }
 }
 
-/// Reads whole numbers with units, greatest first: `7d`, `1h30m`, `90s`.
+/// The longest span that a policy may name.
+const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
+
+/// Reads a span of a policy: `7d`, `1h30m`, `90s`.
 pub(super) fn parse_length(text: &str) -> Option<Duration> {
-    let (mut seconds, mut rest, mut last) = (0_u64, text, u64::MAX);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let unit = match rest.as_bytes()[digits] {
-            b'd' => 86_400,
-            b'h' => 3_600,
-            b'm' => 60,
-            b's' => 1,
-            _ => return None,
-        };
-        if unit >= last {
-            return None;
-        }
-        seconds = seconds.checked_add(number.checked_mul(unit)?)?;
-        (rest, last) = (&rest[digits + 1..], unit);
-    }
-    (!text.is_empty() && seconds <= 3_650 * 86_400).then_some(Duration::from_secs(seconds))
+    span::parse(text).filter(|length| *length <= LONGEST)
 }
 
 /// One file.
