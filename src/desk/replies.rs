@@ -151,7 +151,9 @@ impl Ledger<'_, '_> {
         }
         let text = signed(&reply.text, &writer.initials);
         if let Some(rule) = &account.capability.length {
-            let left = rule.left(&text);
+            // The connector puts the customer's handle in front, and the platform counts it.
+            let handle = self.tx.handle_of(case.contact)?.unwrap_or_default();
+            let left = rule.left(&format!("@{handle} {text}"));
             if left < 0 {
                 return Err(Error::TooLong { over: left.unsigned_abs() });
             }

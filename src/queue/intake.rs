@@ -217,6 +217,18 @@ impl Tx<'_> {
         Ok((ContactId(id), false))
     }
 
+    /// A contact's handle.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn handle_of(&self, contact: ContactId) -> Result<Option<String>, Error> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT handle FROM contact WHERE id = ?1")?
+            .query_row([contact.0], |row| row.get(0))
+            .optional()?)
+    }
+
     /// Writes a mention that is not stored yet; without a `conversation` it begins one.
     ///
     /// # Errors

@@ -230,11 +230,12 @@ impl Fill<'_> {
         if latest.is_some_and(|post| post.deleted_at.is_some()) {
             return Answer::Gone;
         }
+        let customer = format!("@{} ", latest.map_or("", |post| post.handle.as_str()));
         match self.catalog.account(case.account).filter(|account| account.capability.reply) {
             Some(account) => Answer::Reply {
                 account: format!("@{}", account.handle.trim_start_matches('@')),
                 signature: format!("^{}", self.viewer.initials),
-                rule: length_rule(account.capability.length.as_ref()),
+                rule: length_rule(account.capability.length.as_ref(), &customer),
             },
             None => Answer::LinkOnly,
         }
@@ -357,7 +358,8 @@ fn contact(view: &CaseView, latest: Option<&MentionView>) -> Contact {
 }
 
 /// The rule that the composer counts by; without a limit none is near.
-fn length_rule(rule: Option<&text::LengthRule>) -> views::LengthRule {
+/// The rule for what an agent types: the platform's, less the customer's handle that goes in front.
+fn length_rule(rule: Option<&text::LengthRule>, front: &str) -> views::LengthRule {
     let Some(rule) = rule else { return views::LengthRule { unit: "graphemes", max: 100_000, url: None, light: "" } };
     views::LengthRule {
         unit: match rule.unit {
@@ -365,7 +367,7 @@ fn length_rule(rule: Option<&text::LengthRule>) -> views::LengthRule {
             text::Unit::Graphemes => "graphemes",
             text::Unit::Bytes => "bytes",
         },
-        max: u32::try_from(rule.max).unwrap_or(u32::MAX),
+        max: u32::try_from(rule.left(front)).unwrap_or(0),
         url: rule.url.and_then(|weight| u32::try_from(weight).ok()),
         light: "",
     }
