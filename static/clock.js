@@ -21,7 +21,7 @@ async function ask() {
 	try {
 		const answer = await fetch('/live/now', { cache: 'no-store' });
 		// After sleep the old samples are of another time.
-		if (answer.ok) { samples.length = 0; sample(Number(await answer.text())); }
+		if (answer.ok) { samples.length = 0; sample((await answer.json()).now); }
 	} catch { /* the next beat will tell */ }
 }
 listen('moksori:time', e => sample(e.detail));

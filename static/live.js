@@ -184,6 +184,12 @@ listen('htmx:before:request', e => {
 	busy += 1;
 	slow ||= setTimeout(() => { hide('#progress', false); $('#main').setAttribute('aria-busy', 'true'); }, 300);
 });
+// A menu outlives a redrawing by others; its own command closes it.
+listen('htmx:after:request', e => {
+	const { response, sourceElement } = e.detail.ctx ?? {};
+	const menu = sourceElement?.closest?.('details.menu[open]');
+	if (menu && response?.status < 400) menu.open = false;
+});
 listen('htmx:finally:request', e => {
 	if (stream(e) || --busy > 0) return;
 	busy = 0;

@@ -12,9 +12,7 @@ use std::borrow::Borrow;
 use jiff::tz::TimeZone;
 
 pub use self::{
-    case::{
-        Answer, CasePage, Contact, Earlier, LengthRule, LogLine, May, Passage, Presence, ReplyBubble, ThreadItem, ThreadPush,
-    },
+    case::{Answer, CasePage, Contact, Earlier, LengthRule, LogLine, May, Passage, Presence, ReplyBubble, ThreadItem},
     other::{ErrorPage, Facet, FacetItem, Failure, Hit, LinkPage, Problem, SearchPage, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
 };

@@ -87,7 +87,9 @@ async fn the_list_holds_still_until_its_reader_lets_go() {
 
         // 2: no page works around its own policy; what it complains of is looked at in the end.
         let case = complaint(desk, "policy", 10).await.0;
-        for path in ["/mine", "/search?q=%EB%B0%B0%EC%86%A1", &format!("/cases/{case}"), &format!("/cases/{case}?tab=log"), QUEUE] {
+        for path in
+            ["/mine", "/search?q=%EB%B0%B0%EC%86%A1", &format!("/cases/{case}"), &format!("/cases/{case}?tab=log"), QUEUE]
+        {
             open(desk, &driver, "ko", "light", path).await;
             let policy = ask(&driver, "(await fetch(location.href)).headers.get('content-security-policy')").await;
             let policy = policy.as_str().unwrap_or_default();
@@ -112,11 +114,24 @@ async fn the_list_holds_still_until_its_reader_lets_go() {
             complain(desk, &format!("late{n:02}"), 200 + n * 10);
         }
         let lead = desk.viewer("LE").await;
-        let moved: Vec<CaseId> = desk.queue().await.iter().rev().filter(|row| row.mention.text.contains("buyer")).take(6).map(|row| row.case.id).collect();
+        let moved: Vec<CaseId> = desk
+            .queue()
+            .await
+            .iter()
+            .rev()
+            .filter(|row| row.mention.text.contains("buyer"))
+            .take(6)
+            .map(|row| row.case.id)
+            .collect();
         for case in &moved {
             desk.app.desk.set_label(&lead, *case, Label::Proposal).await.unwrap();
         }
-        until_page(&driver, "the pill counts", "return document.querySelector('#pill span').textContent === '새 글 14 · 순서 바뀜 6'").await;
+        until_page(
+            &driver,
+            "the pill counts",
+            "return document.querySelector('#pill span').textContent === '새 글 14 · 순서 바뀜 6'",
+        )
+        .await;
         let chip = format!("return document.querySelector('#case-{} .chip').textContent.includes('제안')", moved[0].0);
         until_page(&driver, "its content is pushed all the same", &chip).await;
         assert_eq!(places(&driver).await, before);
@@ -128,7 +143,12 @@ async fn the_list_holds_still_until_its_reader_lets_go() {
         for n in 0..2 {
             complain(desk, &format!("later{n}"), 400 + n * 10);
         }
-        until_page(&driver, "the pill counts again", "return document.querySelector('#pill:not([hidden]) span')?.textContent === '새 글 2'").await;
+        until_page(
+            &driver,
+            "the pill counts again",
+            "return document.querySelector('#pill:not([hidden]) span')?.textContent === '새 글 2'",
+        )
+        .await;
         let drift = show_new_order(&driver, 41).await;
         assert!(drift.abs() <= 1.0, "{drift} px when scrolled");
 
@@ -163,7 +183,9 @@ async fn pushed_in_time(desk: &Desk, driver: &WebDriver, case: i64) {
 /// 12: digits that cannot be misread and do not jump.
 async fn digits(driver: &WebDriver) {
     let clock = "(await import(document.querySelector('script[src*=\"clock\"]').src)).countdown";
-    for (left, shown) in [(3_600_000, json!(["1:00", "시간"])), (3_599_000, json!(["59:59", ""])), (-1_000, json!(["+00:01", ""]))] {
+    for (left, shown) in
+        [(3_600_000, json!(["1:00", "시간"])), (3_599_000, json!(["59:59", ""])), (-1_000, json!(["+00:01", ""]))]
+    {
         assert_eq!(ask(driver, &format!("({clock})({left})")).await, shown);
     }
     let widths = "['11:11', '00:00'].map(text => { const time = document.querySelector('.row .left').cloneNode(); time.textContent = text; time.style.display = 'inline'; time.style.minWidth = 0; document.querySelector('.row .t').append(time); const range = document.createRange(); range.selectNodeContents(time); const { width } = range.getBoundingClientRect(); time.remove(); return width; })";
@@ -191,7 +213,9 @@ async fn struck(desk: &Desk, driver: &WebDriver, case: i64) {
     let outlined = format!("return document.querySelector('#case-{case}').hasAttribute('data-ui-struck')");
     until_page(driver, "the row is outlined", &outlined).await;
     until_page(driver, "the outline goes", &outlined.replace("return ", "return !")).await;
-    let press = format!("document.querySelector('#case-{case} .p').dispatchEvent(new MouseEvent('click', {{ bubbles: true, cancelable: true, detail: 1 }}))");
+    let press = format!(
+        "document.querySelector('#case-{case} .p').dispatchEvent(new MouseEvent('click', {{ bubbles: true, cancelable: true, detail: 1 }}))"
+    );
     driver.execute(press, Vec::new()).await.unwrap();
     until_page(driver, "a later press opens", "return location.pathname.startsWith('/cases/')").await;
 }
@@ -206,7 +230,8 @@ async fn claimed_by_another(desk: &Desk, driver: &WebDriver) {
     let sb = desk.viewer("SB").await;
     desk.app.desk.claim(&sb, CaseId(number.parse().unwrap())).await.unwrap();
     let row = format!("document.querySelector('#case-{number}')");
-    until_page(driver, "the row says who", &format!("return {row}.querySelector('.gone')?.textContent === 'SB 님이 맡았어요'")).await;
+    until_page(driver, "the row says who", &format!("return {row}.querySelector('.gone')?.textContent === 'SB 님이 맡았어요'"))
+        .await;
     assert_eq!(ask(driver, &format!("{row}.querySelectorAll('button').length")).await, 0);
     assert_eq!(ask(driver, &format!("getComputedStyle({row}.querySelector('.p')).opacity")).await, "0.55");
     assert_eq!(places(driver).await, before);
@@ -285,7 +310,7 @@ async fn clocks_are_the_servers_and_the_line_heals() {
         assert!(again.iter().flatten().any(|id| id.parse::<i64>().is_ok()), "no Last-Event-ID: {again:?}");
 
         // 11: a cut line does not keep a row from being overdue.
-        let late = complaint(desk, "late", 709).await;
+        let late = complaint(desk, "late", 352).await;
         let row = format!("document.querySelector('#case-{}')", late.0);
         until_page(&driver, "it is there in time", &format!("return !!{row} && {row}.dataset.state !== 'breached'")).await;
         let due = ask(&driver, &format!("{row}.dataset.due")).await.as_str().unwrap().parse::<i64>().unwrap();
@@ -316,7 +341,8 @@ async fn refused_by_us(desk: &Desk, driver: &WebDriver, proxy: &Proxy, case: Cas
     );
     key(driver, "Enter", "Enter", json!({ "modifiers": 2, "windowsVirtualKeyCode": 13 })).await;
     let trouble = "document.querySelector('#reply-form .trouble')";
-    until_page(driver, "it says so", &format!("return !{trouble}.hidden && {trouble}.textContent.includes('c0ffee0123')")).await;
+    until_page(driver, "it says so", &format!("return !{trouble}.hidden && {trouble}.textContent.includes('c0ffee0123')"))
+        .await;
     assert_eq!(ask(driver, "document.querySelector('#reply-text').value").await, text);
     assert!(desk.look(case).await.replies.is_empty());
     driver.find(By::Css("#reply-form [data-send]")).await.unwrap().click().await.unwrap();
@@ -342,6 +368,7 @@ async fn what_is_typed_is_sent_once_or_comes_back() {
         key(&driver, "KeyJ", "ㅓ", json!({})).await;
         assert_eq!(ask(&driver, value).await, "ㅓ");
         field.clear().await.unwrap();
+        field.click().await.unwrap();
 
         // 16: Ctrl+Enter ends a composition and no more.
         devtools(&driver, "Input.imeSetComposition", json!({ "text": "살펴볼게요", "selectionStart": 5, "selectionEnd": 5 })).await;
@@ -363,6 +390,7 @@ async fn what_is_typed_is_sent_once_or_comes_back() {
         assert_eq!(desk.look(case).await.replies.len(), 1);
 
         // 22: taken back in time: nothing goes out, text and caret are there again.
+        until_page(&driver, "the toast offers it too", "return !!document.querySelector('#toast [data-key=z]')").await;
         driver.query(By::Css("#thread .reply [data-key=z]")).first().await.unwrap().click().await.unwrap();
         until_page(&driver, "the text is back", &format!("return {value} === '살펴볼게요'")).await;
         assert_eq!(ask(&driver, "document.querySelector('#reply-text').selectionStart").await, 2);

@@ -72,8 +72,7 @@ impl Chrome {
             caps.add_arg(arg).unwrap();
         }
         if width < 500 {
-            let phone =
-                json!({ "deviceMetrics": { "width": width, "height": height, "pixelRatio": 1.0, "touch": true } });
+            let phone = json!({ "deviceMetrics": { "width": width, "height": height, "pixelRatio": 1.0, "touch": true } });
             caps.add_experimental_option("mobileEmulation", phone).unwrap();
         } else {
             caps.add_arg(&format!("--window-size={width},{height}")).unwrap();
@@ -173,7 +172,8 @@ pub async fn key(driver: &WebDriver, code: &str, key: &str, more: Value) {
 
 /// What an expression of the page is once it is awaited.
 pub async fn ask(driver: &WebDriver, expression: &str) -> Value {
-    let script = format!("const done = arguments[arguments.length - 1]; (async () => {expression})().then(done, e => done(String(e)))");
+    let script =
+        format!("const done = arguments[arguments.length - 1]; (async () => {expression})().then(done, e => done(String(e)))");
     driver.execute_async(script, Vec::new()).await.unwrap().json().clone()
 }
 

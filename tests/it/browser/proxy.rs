@@ -69,7 +69,10 @@ async fn carry(mut browser: TcpStream, app: std::net::SocketAddr, line: Arc<Line
     };
     let head = String::from_utf8_lossy(&request[..end]).into_owned();
     let header = |name: &str| {
-        head.lines().filter_map(|text| text.split_once(": ")).find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        head.lines()
+            .filter_map(|text| text.split_once(": "))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     };
     let length: usize = header("content-length").map_or(0, |length| length.parse().unwrap());
     while request.len() < end + 4 + length {
