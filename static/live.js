@@ -22,7 +22,7 @@ function reconnect(take) {
 	if (lastId) url.searchParams.set('since', lastId);
 	if (take) url.searchParams.set('take', '1');
 	fresh.setAttribute('hx-sse:connect', url.pathname + url.search);
-	if (old.isConnected) old.remove();
+	old.remove();
 	parkedStream = null;
 	document.body.append(fresh);
 	htmx.process(fresh);
@@ -61,10 +61,7 @@ on('beat', pulse);
 on('order', data => { pending.fresh += data.in ?? 0; pending.moved += (data.moved ?? 0) + (data.out ?? 0); settle(); });
 on('resync', () => { pending.moved += 1; if ($('#rows')) settle(); else location.reload(); });
 on('parked', () => { parkedStream = $('.stream'); parkedStream?.remove(); downSince = null; hide('#parked', false); show(); });
-on('signedout', () => {
-	$('.stream')?.remove();
-	signedOut();
-});
+on('signedout', () => { $('.stream')?.remove(); signedOut(); });
 
 function show() {
 	const state = $('#live-state'), lost = $('#lost');
@@ -184,11 +181,10 @@ listen('htmx:before:request', e => {
 	busy += 1;
 	slow ||= setTimeout(() => { hide('#progress', false); $('#main').setAttribute('aria-busy', 'true'); }, 300);
 });
-// A menu outlives a redrawing by others; its own command closes it.
+// Redrawn by others a menu stays open; its own command closes it.
 listen('htmx:after:request', e => {
-	const { response, sourceElement } = e.detail.ctx ?? {};
-	const menu = sourceElement?.closest?.('details.menu[open]');
-	if (menu && response?.status < 400) menu.open = false;
+	const { response, sourceElement } = e.detail.ctx;
+	if (response.status < 400) sourceElement.closest('.menu')?.removeAttribute('open');
 });
 listen('htmx:finally:request', e => {
 	if (stream(e) || --busy > 0) return;

@@ -300,6 +300,13 @@ async fn clocks_are_the_servers_and_the_line_heals() {
             kit::breathe().await;
         }
 
+        // The pushed row is faster than the answer, and takes the pressed button away; the answer shows all the same.
+        proxy.hold_answers(true);
+        driver.execute(format!("{row}.querySelector('button.a').click()"), Vec::new()).await.unwrap();
+        until_page(&driver, "the row is pushed", &format!("return !{row}.querySelector('button.a')")).await;
+        proxy.hold_answers(false);
+        until_page(&driver, "it can be undone", "return !!document.querySelector('#toast [data-key=z]')").await;
+
         // 13: what came while the line was cut is not missed.
         let asked = proxy.streams().len();
         proxy.cut_streams(true);

@@ -17,6 +17,7 @@ struct Line {
     /// `Last-Event-ID` of each stream that was asked for.
     streams: Mutex<Vec<Option<String>>>,
     cut: watch::Sender<bool>,
+    held: watch::Sender<bool>,
 }
 
 /// The line; new windows of a test go to [`Proxy::url`].
@@ -30,7 +31,12 @@ impl Proxy {
     pub async fn start(app: std::net::SocketAddr) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let line = Line { instead: Mutex::default(), streams: Mutex::default(), cut: watch::Sender::new(false) };
+        let line = Line {
+            instead: Mutex::default(),
+            streams: Mutex::default(),
+            cut: watch::Sender::new(false),
+            held: watch::Sender::new(false),
+        };
         let line = Arc::new(line);
         let shared = Arc::clone(&line);
         tokio::spawn(async move {
@@ -49,6 +55,11 @@ impl Proxy {
     /// While cut, running streams have ended and new ones are hung up on.
     pub fn cut_streams(&self, cut: bool) {
         self.line.cut.send_replace(cut);
+    }
+
+    /// While held, what is posted reaches the app and its answer waits.
+    pub fn hold_answers(&self, held: bool) {
+        self.line.held.send_replace(held);
     }
 
     /// `Last-Event-ID` of each stream that was asked for so far.
@@ -98,6 +109,9 @@ async fn carry(mut browser: TcpStream, app: std::net::SocketAddr, line: Arc<Line
     let mut app = TcpStream::connect(app).await?;
     app.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await?;
     app.write_all(&request[end + 4..]).await?;
+    if head.starts_with("POST ") {
+        drop(line.held.subscribe().wait_for(|held| !held).await);
+    }
     tokio::select! {
         copied = copy(&mut app, &mut browser) => drop(copied?),
         _cut = cut.wait_for(|cut| stream && *cut) => {}
