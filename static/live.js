@@ -29,7 +29,7 @@ function reconnect(take) {
 }
 function down() { downSince ??= now(); }
 function up() { downSince = null; attempt = failures = 0; heard = now(); hide('#parked'); show(); }
-// The extension never retries when its first request fails, so its element is replaced.
+// The extension gives up when its first request fails: a new element, then.
 function firstFailed(e) {
 	if (!stream(e) || e.target._htmx?.sse) return;
 	down();
@@ -181,7 +181,7 @@ listen('htmx:before:request', e => {
 	busy += 1;
 	slow ||= setTimeout(() => { hide('#progress', false); $('#main').setAttribute('aria-busy', 'true'); }, 300);
 });
-// Redrawn by others a menu stays open; its own command closes it.
+// Redrawings leave a menu open; its own command closes it.
 listen('htmx:after:request', e => {
 	const { response, sourceElement } = e.detail.ctx;
 	if (response.status < 400) sourceElement.closest('.menu')?.removeAttribute('open');
