@@ -21,7 +21,7 @@ async function ask() {
 	try {
 		const answer = await fetch('/live/now', { cache: 'no-store' });
 		// After sleep the old samples are of another time.
-		if (answer.ok) { samples.length = 0; sample(Number(await answer.text())); }
+		if (answer.ok) { samples.length = 0; sample((await answer.json()).now); }
 	} catch { /* the next beat will tell */ }
 }
 listen('moksori:time', e => sample(e.detail));
@@ -51,7 +51,7 @@ function paint(clock, at) {
 		clock.dataset.state = state;
 		find(clock, '.shape use')?.setAttribute('href', `${words.icons}#${icons[state]}`);
 		set(find(clock, '.word'), spoken[state]);
-		if ('mine' in clock.dataset && before === 'normal' || state === 'breached') remember(clock, state);
+		if (before === 'normal' || state === 'breached') remember(clock, state);
 	}
 	const bar = find(clock, '.bar .fill');
 	if (bar) {
@@ -91,9 +91,9 @@ function leaving(reply, at) {
 
 const inView = new Set();
 const observer = new IntersectionObserver(entries => {
-	const at = now();
-	for (const entry of entries) {
-		if (entry.isIntersecting) { inView.add(entry.target); if (entry.target.dataset.due) paint(entry.target, at); } else inView.delete(entry.target);
+	for (const { isIntersecting, target } of entries) {
+		inView[isIntersecting ? 'add' : 'delete'](target);
+		if (isIntersecting && target.dataset.due) paint(target, now());
 	}
 });
 function paintAll() {
@@ -102,8 +102,7 @@ function paintAll() {
 		if (!clock.isConnected) { inView.delete(clock); observer.unobserve(clock); } else if (clock.dataset.due) paint(clock, at);
 	}
 	for (const reply of all('[data-leaves]')) leaving(reply, at);
-	const wall = document.querySelector('#live-state .now');
-	if (wall) set(wall, wallClock.format(at));
+	set(find(document, '#live-state .now'), wallClock.format(at));
 }
 const wallClock = new Intl.DateTimeFormat('en-GB', { timeZone: words.zone || 'UTC', timeStyle: 'medium' });
 function scan() {

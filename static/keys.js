@@ -24,9 +24,7 @@ function rove() {
 function move(to) {
 	const list = rows();
 	if (!list.length) return false;
-	const at = list.indexOf(selected());
-	const next = to === 'first' ? 0 : to === 'last' ? list.length - 1 : at < 0 ? 0 : Math.max(0, Math.min(list.length - 1, at + to));
-	select(list[next]);
+	select(list[Math.max(0, Math.min(list.length - 1, list.indexOf(selected()) + to))]);
 	tell('listkey');
 	return true;
 }
@@ -90,7 +88,7 @@ let going = 0, claiming = false;
 const rooms = { KeyQ: '/', KeyM: '/mine', KeyS: '/search' };
 const plain = {
 	KeyJ: () => move(1), ArrowDown: () => move(1), KeyK: () => move(-1), ArrowUp: () => move(-1),
-	Home: () => move('first'), End: () => move('last'),
+	Home: () => move(-1e9), End: () => move(1e9),
 	Enter: e => e.target.matches('.p, a, button, summary') ? false : open(), KeyO: () => open(),
 	Space: e => e.target.matches('button, summary, input') ? false : selected() && $('#peek') ? (peek(selected()), tell('listkey'), true) : false,
 	Period: () => $('#pill') && ($('#pill').click(), true),

@@ -22,14 +22,14 @@ function reconnect(take) {
 	if (lastId) url.searchParams.set('since', lastId);
 	if (take) url.searchParams.set('take', '1');
 	fresh.setAttribute('hx-sse:connect', url.pathname + url.search);
-	if (old.isConnected) old.remove();
+	old.remove();
 	parkedStream = null;
 	document.body.append(fresh);
 	htmx.process(fresh);
 }
 function down() { downSince ??= now(); }
 function up() { downSince = null; attempt = failures = 0; heard = now(); hide('#parked'); show(); }
-// The extension never retries when its first request fails, so its element is replaced.
+// The extension gives up when its first request fails: a new element, then.
 function firstFailed(e) {
 	if (!stream(e) || e.target._htmx?.sse) return;
 	down();
@@ -61,10 +61,7 @@ on('beat', pulse);
 on('order', data => { pending.fresh += data.in ?? 0; pending.moved += (data.moved ?? 0) + (data.out ?? 0); settle(); });
 on('resync', () => { pending.moved += 1; if ($('#rows')) settle(); else location.reload(); });
 on('parked', () => { parkedStream = $('.stream'); parkedStream?.remove(); downSince = null; hide('#parked', false); show(); });
-on('signedout', () => {
-	$('.stream')?.remove();
-	signedOut();
-});
+on('signedout', () => { $('.stream')?.remove(); signedOut(); });
 
 function show() {
 	const state = $('#live-state'), lost = $('#lost');
@@ -183,6 +180,11 @@ listen('htmx:before:request', e => {
 	if (stream(e)) return;
 	busy += 1;
 	slow ||= setTimeout(() => { hide('#progress', false); $('#main').setAttribute('aria-busy', 'true'); }, 300);
+});
+// Redrawings leave a menu open; its own command closes it.
+listen('htmx:after:request', e => {
+	const { response, sourceElement } = e.detail.ctx;
+	if (response.status < 400) sourceElement.closest('.menu')?.removeAttribute('open');
 });
 listen('htmx:finally:request', e => {
 	if (stream(e) || --busy > 0) return;

@@ -12,9 +12,7 @@ use std::borrow::Borrow;
 use jiff::tz::TimeZone;
 
 pub use self::{
-    case::{
-        Answer, CasePage, Contact, Earlier, LengthRule, LogLine, May, Passage, Presence, ReplyBubble, ThreadItem, ThreadPush,
-    },
+    case::{Answer, CasePage, Contact, Earlier, LengthRule, LogLine, May, Passage, Presence, ReplyBubble, ThreadItem},
     other::{ErrorPage, Facet, FacetItem, Failure, Hit, LinkPage, Problem, SearchPage, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
 };
@@ -347,7 +345,8 @@ impl ClockView {
     /// `normal`, `warning`, `breached`, `paused` or `met`: the value of `data-state`.
     pub fn state(&self, f: &Frame) -> &'static str {
         match self.course {
-            Course::Met | Course::MetLate | Course::Cancelled(_) => "met",
+            Course::Met | Course::MetLate => "met",
+            Course::Cancelled(_) => "normal",
             Course::Paused { .. } | Course::Closed(_) => "paused",
             Course::Running => match self.left_ms(f.now) {
                 ..=0 => "breached",
@@ -402,7 +401,7 @@ impl ClockView {
 
     /// The state's shape.
     pub fn icon(&self, f: &Frame) -> &'static str {
-        state_icon(self.state(f))
+        if matches!(self.course, Course::Cancelled(_)) { "x" } else { state_icon(self.state(f)) }
     }
 
     /// Width of the bar, of 88.

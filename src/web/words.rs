@@ -207,6 +207,7 @@ pub struct Words {
     pub did_answered: &'static str,
     pub did_undo: &'static str,
     pub did_reply: &'static str,
+    pub did_retry: &'static str,
     pub lost_claim: &'static str,
     // The case.
     pub case: &'static str,
@@ -247,6 +248,7 @@ pub struct Words {
     pub error_id: &'static str,
     pub sending_in: &'static str,
     pub cancel: &'static str,
+    pub retry: &'static str,
     pub link_only: &'static str,
     pub answer_there: &'static str,
     pub answered_there: &'static str,

@@ -117,7 +117,7 @@ impl Console {
             "retry" => {
                 let stored = fields.reply.ok_or(Fault::Empty)?;
                 desk.retry_reply(viewer, id, ReplyId(stored)).await?;
-                (Did::Reply, None)
+                (Did::Retry, None)
             }
             "answered" => {
                 desk.answered_there(viewer, id).await?;

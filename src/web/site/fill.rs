@@ -351,7 +351,8 @@ fn contact(view: &CaseView, latest: Option<&MentionView>) -> Contact {
     };
     Contact {
         handle: latest.map(|post| post.handle.clone()).unwrap_or_default(),
-        name: latest.and_then(|post| post.name.clone()),
+        // Said once where it is no more than the handle.
+        name: latest.and_then(|post| post.name.clone().filter(|name| *name != post.handle)),
         reach: latest.and_then(|post| post.reach),
         earlier: view.earlier.iter().map(earlier).collect(),
     }

@@ -16,6 +16,7 @@ pub(super) enum Did {
     HandOver,
     Note,
     Reply,
+    Retry,
     Undo,
     Answered,
     Wait,
@@ -23,13 +24,14 @@ pub(super) enum Did {
 }
 
 impl Did {
-    const ALL: [Did; 10] = [
+    const ALL: [Did; 11] = [
         Did::Claim,
         Did::GiveBack,
         Did::Label,
         Did::HandOver,
         Did::Note,
         Did::Reply,
+        Did::Retry,
         Did::Undo,
         Did::Answered,
         Did::Wait,
@@ -44,6 +46,7 @@ impl Did {
             Did::HandOver => "handover",
             Did::Note => "note",
             Did::Reply => "reply",
+            Did::Retry => "retry",
             Did::Undo => "undo",
             Did::Answered => "answered",
             Did::Wait => "wait",
@@ -60,6 +63,7 @@ impl Did {
             Did::HandOver => w.did_hand_over,
             Did::Note => w.did_note,
             Did::Reply => w.did_reply,
+            Did::Retry => w.did_retry,
             Did::Undo => w.did_undo,
             Did::Answered => w.did_answered,
             Did::Wait => w.ev_waiting,

@@ -73,6 +73,11 @@ impl ReplyBubble {
         self.undo.is_some() && self.state == ReplyState::Queued && self.due > f.now
     }
 
+    /// It waits for a person's decision.
+    pub fn stuck(&self) -> bool {
+        matches!(self.state, ReplyState::Failed | ReplyState::Unknown)
+    }
+
     /// The state in words.
     pub fn words(&self, f: &Frame) -> String {
         if self.undoable(f) {
@@ -117,18 +122,6 @@ pub enum ThreadItem {
     },
     /// A reply of ours.
     Reply(ReplyBubble),
-}
-
-/// A message in the thread, drawn alone: what is appended at `#thread-end`.
-#[derive(Clone, Debug, Template)]
-#[template(path = "thread_item.html")]
-pub struct ThreadPush<'a> {
-    /// Around it.
-    pub f: &'a Frame,
-    /// The case's number.
-    pub number: i64,
-    /// The message.
-    pub item: &'a ThreadItem,
 }
 
 /// How long a reply may be; `static/composer.js` counts by it, the server decides.

@@ -143,6 +143,7 @@ pub const EN: Words = Words {
     did_answered: "Marked as answered",
     did_undo: "Undone",
     did_reply: "Sending in 5 s",
+    did_retry: "Sending it again",
     lost_claim: "{name} claimed it first. Pick another case.",
     // The case.
     case: "Case",
@@ -183,6 +184,7 @@ pub const EN: Words = Words {
     error_id: "Error {id}",
     sending_in: "Sending in {n} s",
     cancel: "Undo",
+    retry: "Retry",
     link_only: "This channel cannot be answered here. Answer on the site, then say so.",
     answer_there: "Answer on the site",
     answered_there: "I answered",

@@ -143,6 +143,7 @@ pub const KO: Words = Words {
     did_answered: "답했다고 적었어요",
     did_undo: "되돌렸어요",
     did_reply: "5초 뒤 보내요",
+    did_retry: "다시 보내고 있어요",
     lost_claim: "{name} 님이 먼저 맡았어요. 다른 사건을 골라 주세요.",
     // The case.
     case: "사건",
@@ -183,6 +184,7 @@ pub const KO: Words = Words {
     error_id: "오류 번호 {id}",
     sending_in: "{n}초 뒤 보내요",
     cancel: "취소",
+    retry: "다시 보내기",
     link_only: "이 채널은 여기서 답할 수 없어요. 원문에서 답한 뒤 적어 주세요.",
     answer_there: "원문에서 답하기",
     answered_there: "답했어요",

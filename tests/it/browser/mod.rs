@@ -1,5 +1,7 @@
 //! Headless Chromium on the real console: the story that a person sees, and the pictures of each page.
 
+mod console;
+mod proxy;
 mod screenshots;
 mod story;
 
@@ -9,7 +11,13 @@ use std::{
     time::Duration,
 };
 
-use thirtyfour::{ChromiumLikeCapabilities, prelude::*};
+use axum::http::Method;
+use serde_json::{Value, json};
+use thirtyfour::{
+    ChromiumLikeCapabilities,
+    common::command::{Command as Order, ExtensionCommand},
+    prelude::*,
+};
 
 use crate::kit::Desk;
 
@@ -41,6 +49,11 @@ impl Chrome {
 
     /// A window of its own profile, `width` pixels wide.
     pub async fn window(&self, width: u32, height: u32) -> WebDriver {
+        self.window_with(width, height, json!({})).await
+    }
+
+    /// A window of its own profile with these preferences.
+    pub async fn window_with(&self, width: u32, height: u32, preferences: Value) -> WebDriver {
         let mut caps = DesiredCapabilities::chrome();
         let profile = format!("--user-data-dir={}", tempfile::tempdir().unwrap().keep().display());
         for arg in [
@@ -59,13 +72,13 @@ impl Chrome {
             caps.add_arg(arg).unwrap();
         }
         if width < 500 {
-            let phone =
-                serde_json::json!({ "deviceMetrics": { "width": width, "height": height, "pixelRatio": 1.0, "touch": true } });
+            let phone = json!({ "deviceMetrics": { "width": width, "height": height, "pixelRatio": 1.0, "touch": true } });
             caps.add_experimental_option("mobileEmulation", phone).unwrap();
         } else {
             caps.add_arg(&format!("--window-size={width},{height}")).unwrap();
         }
-        caps.set("goog:loggingPrefs".to_owned(), serde_json::json!({ "browser": "ALL" })).unwrap();
+        caps.add_experimental_option("prefs", preferences).unwrap();
+        caps.set("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" })).unwrap();
         let driver = WebDriver::new(format!("http://127.0.0.1:{}", self.port), caps).await.expect("Chromium starts");
         driver.set_page_load_timeout(Duration::from_secs(20)).await.unwrap();
         driver
@@ -117,6 +130,51 @@ pub async fn until_page(driver: &WebDriver, what: &str, script: &str) -> Duratio
         assert!(start.elapsed() < Duration::from_secs(10), "waited in vain until {what}");
         crate::kit::breathe().await;
     }
+}
+
+/// One command of the DevTools protocol.
+#[derive(Debug)]
+struct DevTools(Value);
+
+impl ExtensionCommand for DevTools {
+    fn parameters_json(&self) -> Option<Value> {
+        Some(self.0.clone())
+    }
+
+    fn method(&self) -> Method {
+        Method::POST
+    }
+
+    fn endpoint(&self) -> std::sync::Arc<str> {
+        "/goog/cdp/execute".into()
+    }
+}
+
+/// Sends a command of the DevTools protocol.
+pub async fn devtools(driver: &WebDriver, command: &str, parameters: Value) {
+    let order = DevTools(json!({ "cmd": command, "params": parameters }));
+    driver.cmd(Order::ExtensionCommand(Box::new(order))).await.unwrap();
+}
+
+/// Presses a key as a keyboard would: by its place `code`, with what the layout makes of it.
+pub async fn key(driver: &WebDriver, code: &str, key: &str, more: Value) {
+    for kind in ["keyDown", "keyUp"] {
+        let mut event = json!({ "type": kind, "code": code, "key": key });
+        if kind == "keyDown" && key.chars().count() == 1 {
+            event["text"] = key.into();
+        }
+        for (name, value) in more.as_object().unwrap() {
+            event[name] = value.clone();
+        }
+        devtools(driver, "Input.dispatchKeyEvent", event).await;
+    }
+}
+
+/// What an expression of the page is once it is awaited.
+pub async fn ask(driver: &WebDriver, expression: &str) -> Value {
+    let script =
+        format!("const done = arguments[arguments.length - 1]; (async () => {expression})().then(done, e => done(String(e)))");
+    driver.execute_async(script, Vec::new()).await.unwrap().json().clone()
 }
 
 /// What the page's console holds of errors and of blocked content.
