@@ -347,6 +347,29 @@ fn a_deleted_post_shows_when_it_went_and_never_its_text() {
 }
 
 #[test]
+fn a_reply_that_is_stuck_can_be_sent_again_by_whoever_may_work() {
+    for (state, works, offered) in [
+        (ReplyState::Failed, true, true),
+        (ReplyState::Unknown, true, true),
+        (ReplyState::Failed, false, false),
+        (ReplyState::Sent, true, false),
+        (ReplyState::Queued, true, false),
+    ] {
+        let mut page = case(Language::Ko, false);
+        page.may.work = works;
+        page.thread.retain_mut(|item| match item {
+            ThreadItem::Reply(reply) => {
+                reply.state = state;
+                true
+            }
+            _ => false,
+        });
+        let html = page.render().unwrap();
+        assert_eq!(html.contains(">다시 보내기</button>"), offered, "{state:?}, may work: {works}");
+    }
+}
+
+#[test]
 fn the_composer_says_first_whether_one_may_answer() {
     let mut page = case(Language::Ko, false);
     let html = page.render().unwrap();

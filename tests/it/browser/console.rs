@@ -384,6 +384,16 @@ async fn what_is_typed_is_sent_once_or_comes_back() {
         field.clear().await.unwrap();
         field.click().await.unwrap();
 
+        // A colleague's note redraws the head of the case around an open menu; what is written in it stays.
+        driver.find(By::Css("summary[data-key=t]")).await.unwrap().click().await.unwrap();
+        driver.find(By::Css("input[name=reason]")).await.unwrap().send_keys("물류 쪽 일이에요").await.unwrap();
+        let sb = desk.viewer("SB").await;
+        desk.app.desk.note(&sb, case, "살펴보는 중".into()).await.unwrap();
+        until_page(&driver, "the note is pushed", "return !!document.querySelector('#thread .note')").await;
+        let reason = "document.querySelector('details.menu[open] input[name=reason]')?.value ?? null";
+        assert_eq!(ask(&driver, reason).await, "물류 쪽 일이에요");
+        field.click().await.unwrap();
+
         // 16: Ctrl+Enter ends a composition and no more.
         devtools(&driver, "Input.imeSetComposition", json!({ "text": "살펴볼게요", "selectionStart": 5, "selectionEnd": 5 })).await;
         assert_eq!(ask(&driver, value).await, "살펴볼게요");
