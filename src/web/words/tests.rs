@@ -141,7 +141,7 @@ fn templates_hold_no_words_of_their_own_and_nothing_the_policy_blocks() {
                 assert!(source[at + attribute.len()..].starts_with('{'), "{name}: {attribute} is not from the words");
             }
         }
-        let text = strip(&strip(&strip(&source, "{%", "%}"), "{{", "}}"), "<", ">");
+        let text = strip(&strip(&strip(&strip(&source, "{#", "#}"), "{%", "%}"), "{{", "}}"), "<", ">");
         let letters: String = text.chars().filter(|letter| letter.is_alphabetic()).collect();
         // The letters on the keys themselves are the same in every language.
         let allowed = "JKOCUTLYRNEGQGMGSZ";
