@@ -118,7 +118,7 @@ pub async fn open(desk: &Desk, driver: &WebDriver, lang: &str, theme: &str, path
     driver.goto(format!("{}{path}", base(desk))).await.unwrap();
 }
 
-/// Waits until `script` returns true, and says how long that took; fails after ten seconds.
+/// Waits until `script` returns true, and says how long that took; fails after half a minute.
 pub async fn until_page(driver: &WebDriver, what: &str, script: &str) -> Duration {
     #[expect(clippy::disallowed_methods, reason = "a real browser keeps real time")]
     let start = std::time::Instant::now();
@@ -127,7 +127,7 @@ pub async fn until_page(driver: &WebDriver, what: &str, script: &str) -> Duratio
         if answer.json().as_bool() == Some(true) {
             return start.elapsed();
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "waited in vain until {what}");
+        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
         crate::kit::breathe().await;
     }
 }

@@ -64,12 +64,13 @@ async fn a_complaint_appears_is_claimed_and_answered_and_another_breaches() {
         .await;
         assert_eq!(desk.sample.posts_by(SHOP).len(), 1, "sent once");
 
-        // A second one, nearly out of time, is left alone.
-        let posted_at = desk.clock.now().minus(Duration::from_secs(714));
+        // A second one, whose six minutes to be sorted are nearly over, is left alone.
+        let posted_at = desk.clock.now().minus(Duration::from_secs(348));
         desk.sample.post("jun", "환불 신청했는데 3주째 처리가 안 됩니다", None, Some(SHOP), posted_at, None);
         let late = desk.case_saying("3주째").await;
         let number = late.case.id.0;
-        until_page(loser, "it is there", &format!("return !!document.querySelector('#case-{number}')")).await;
+        let there = format!("return !!document.querySelector('#case-{number}:not([data-state=breached])')");
+        until_page(loser, "it is there, in time", &there).await;
         until_page(
             loser,
             "it says that it is overdue",
@@ -81,11 +82,11 @@ async fn a_complaint_appears_is_claimed_and_answered_and_another_breaches() {
                 let view = desk.look(late.case.id).await;
                 view.events.into_iter().map(|(event, _)| event).find(|event| {
                     event.kind == EventKind::Breached
-                        && event.payload.as_deref().is_some_and(|text| text.contains("first_response"))
+                        && event.payload.as_deref().is_some_and(|text| text.contains("triage"))
                 })
             })
             .await;
-        assert_eq!(breach.at, late.case.open_clock(Kind::FirstResponse).unwrap().deadline_at);
+        assert_eq!(breach.at, late.case.open_clock(Kind::Triage).unwrap().deadline_at);
 
         // A colleague answers it on the platform itself: the page says so without a reload.
         let post = desk.sample.post("sora", "사이즈가 안 맞아서 교환하고 싶은데 접수가 안 돼요", None, Some(SHOP), desk.clock.now(), None);
