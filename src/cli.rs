@@ -47,7 +47,7 @@ enum Command {
         /// Address of the console.
         #[arg(long, default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
-        /// Where to keep its data; a fresh temporary folder otherwise.
+        /// Where to keep its data, to look at afterwards; each demo starts anew. A temporary folder otherwise.
         #[arg(long)]
         data: Option<PathBuf>,
         /// End by itself after this long ("60s"), with a summary.

@@ -103,6 +103,11 @@ impl Demo {
     /// When a part cannot start.
     pub async fn start(listen: SocketAddr, directory: &Path) -> Result<Demo> {
         let files = directory.join("demo-files");
+        // The platform starts empty each time; what a demo before this one kept would all look deleted.
+        let kept = directory.join("desk");
+        if files.exists() && kept.exists() {
+            std::fs::remove_dir_all(&kept).with_context(|| format!("failed to clear {}", kept.display()))?;
+        }
         for (dir, name) in [(&RULES, "rules"), (&CONNECTORS, "connectors"), (&SAMPLES, "samples")] {
             let target = files.join(name);
             std::fs::create_dir_all(&target)?;
