@@ -29,7 +29,7 @@ use crate::{
     clock::{Clock, Time},
     mention::MentionId,
     queue::{self, Case, NewEvent, Store, Tx, Urgency},
-    sla::{Fired, Kind, Origin, Policies, SlaClock, State},
+    sla::{Fired, Kind, Origin, Policies, SlaClock},
     staff::{Action, Denied, Viewer, authorize},
 };
 
@@ -399,9 +399,4 @@ impl Ledger<'_, '_> {
         let at = self.now();
         self.tx.event(NewEvent { case, mention: Some(mention), at, actor, kind, payload: None });
     }
-}
-
-/// Is any clock of the case breached and still owed?
-pub fn overdue(case: &Case) -> bool {
-    case.clocks.iter().any(|clock| clock.state == State::Breached)
 }

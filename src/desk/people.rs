@@ -70,10 +70,10 @@ impl Desk {
     /// The store's.
     pub async fn start_session(&self, agent: AgentId) -> Result<SignIn, Error> {
         let token = new_token();
-        let (hash, csrf) = (token_hash(&token), new_token());
+        let hash = token_hash(&token);
         self.transact(Urgency::Person, move |ledger| {
             let expires_at = ledger.now().plus(ledger.config.session);
-            Ok(ledger.tx.start_session(&hash, agent, &csrf, expires_at)?)
+            Ok(ledger.tx.start_session(&hash, agent, expires_at)?)
         })
         .await?;
         Ok(SignIn { token, agent })

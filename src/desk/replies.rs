@@ -4,7 +4,7 @@ use super::{Desk, Error, Ledger};
 use crate::{
     case::{Actor, CaseId, EventKind, ReplyId, ReplyState},
     clock::{Time, random_bytes},
-    queue::{Case, Urgency},
+    queue::Case,
     sla::Kind,
     staff::{Action, Viewer, authorize},
 };
@@ -126,14 +126,6 @@ impl Desk {
                 Ok(view)
             })
             .await
-    }
-
-    /// Parks everything in the outbox: after a restore a person decides what still goes out.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn park_outbox(&self) -> Result<usize, Error> {
-        self.transact(Urgency::Person, |ledger| Ok(ledger.tx.park_replies()?)).await
     }
 }
 

@@ -157,9 +157,7 @@ impl Tx<'_> {
     /// When the store cannot be written, or an unfinished case of this brand, contact and conversation exists.
     pub fn insert_case(&mut self, new: &NewCase) -> Result<CaseId, Error> {
         let policy = self.policy_row(&new.policy)?;
-        let open = new.clocks.iter().filter(|clock| clock.state.open());
-        let due = open.clone().map(|clock| clock.deadline_at.0).min();
-        let overdue = open.clone().any(|clock| clock.state == State::Breached);
+        let (due, overdue) = standing(&new.clocks);
         self.connection
             .prepare_cached(
                 "INSERT INTO cases (brand_id, account_id, contact_id, conversation, mention_id, latest_mention_id, status, priority, team_id,
@@ -295,8 +293,7 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn save_case(&mut self, case: &Case) -> Result<(), Error> {
         let policy = self.policy_row(&case.policy)?;
-        let due = case.nearest_clock().map(|clock| clock.deadline_at.0);
-        let overdue = case.clocks.iter().any(|clock| clock.state == State::Breached);
+        let (due, overdue) = standing(&case.clocks);
         self.connection
             .prepare_cached(
                 "UPDATE cases SET account_id = ?2, latest_mention_id = ?3, mentions = ?4, finished = ?5, status = ?6, priority = ?7, team_id = ?8,
@@ -389,6 +386,12 @@ impl Tx<'_> {
         let at = self.now;
         self.event(NewEvent { case: Some(case), mention, at, actor, kind, payload });
     }
+}
+
+/// What the queue orders by: the nearest open deadline, and whether any clock is breached and still owed.
+fn standing(clocks: &[SlaClock]) -> (Option<i64>, bool) {
+    let due = clocks.iter().filter(|clock| clock.state.open()).map(|clock| clock.deadline_at.0).min();
+    (due, clocks.iter().any(|clock| clock.state == State::Breached))
 }
 
 /// A clock's columns, in the order of its table.

@@ -234,16 +234,6 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Parks what has not left: a person decides.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    pub fn park_replies(&mut self) -> Result<usize, Error> {
-        Ok(self
-            .connection
-            .execute("UPDATE reply SET state = 'unknown', reason = 'parked' WHERE state IN ('queued', 'sending')", [])?)
-    }
-
     /// Takes the next due reply of these accounts and marks it as sending.
     ///
     /// # Errors

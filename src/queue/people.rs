@@ -37,8 +37,6 @@ pub struct Credentials {
 pub struct Session {
     /// Who, with their teams.
     pub viewer: Viewer,
-    /// The token that each form carries.
-    pub csrf: String,
     /// Their own choice of language, if they made one.
     pub locale: Option<String>,
 }
@@ -72,11 +70,11 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn start_session(&mut self, token_hash: &[u8], agent: AgentId, csrf: &str, expires_at: Time) -> Result<(), Error> {
+    pub fn start_session(&mut self, token_hash: &[u8], agent: AgentId, expires_at: Time) -> Result<(), Error> {
         self.connection.execute("DELETE FROM session WHERE expires_at <= ?1", [self.now.0])?;
         self.connection.execute(
-            "INSERT INTO session (token_hash, agent_id, csrf, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![token_hash, agent.0, csrf, self.now.0, expires_at.0],
+            "INSERT INTO session (token_hash, agent_id, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
+            params![token_hash, agent.0, self.now.0, expires_at.0],
         )?;
         Ok(())
     }
@@ -164,12 +162,12 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn session(&self, token_hash: &[u8], now: Time) -> Result<Option<Session>, Error> {
-        let found: Option<(i64, String)> = self
+        let found: Option<i64> = self
             .connection
-            .prepare_cached("SELECT agent_id, csrf FROM session WHERE token_hash = ?1 AND expires_at > ?2")?
-            .query_row(params![token_hash, now.0], |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached("SELECT agent_id FROM session WHERE token_hash = ?1 AND expires_at > ?2")?
+            .query_row(params![token_hash, now.0], |row| row.get(0))
             .optional()?;
-        let Some((agent, csrf)) = found else {
+        let Some(agent) = found else {
             return Ok(None);
         };
         let locale = self
@@ -178,7 +176,7 @@ impl Reader<'_> {
             .query_row([agent], |row| row.get(0))
             .optional()?
             .flatten();
-        Ok(self.viewer(AgentId(agent))?.map(|viewer| Session { viewer, csrf, locale }))
+        Ok(self.viewer(AgentId(agent))?.map(|viewer| Session { viewer, locale }))
     }
 
     /// A person with their teams; none when unknown or disabled.

@@ -1,20 +1,17 @@
-//! The live stream of one browser: how a message is framed, how changes are merged, how much may wait.
+//! The live stream of one browser: how a message is framed, and how much may wait.
 //!
-//! Pure, so that it is tested without a store: a handler feeds [`Merge`] with "case N changed",
-//! draws what [`Merge::take`] names and pushes it into a [`Pipe`], from which the response reads.
+//! Pure, so that it is tested without a store: `site/live.rs` follows the events, draws what changed
+//! once in [`BATCH_GAP`] and pushes it into a [`Pipe`], from which the response reads.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::sync::Notify;
 
-use crate::{
-    case::{CaseId, Seq},
-    clock::Time,
-};
+use crate::{case::Seq, clock::Time};
 
 /// Bytes that may wait for one browser; beyond it everything waiting gives way to `resync`.
 pub const BUFFER_LIMIT: usize = 32 * 1024;
@@ -104,56 +101,6 @@ fn pulse(now: Time, Seq(seq): Seq, version: &str) -> String {
     format!(r#"{{"now":{},"seq":{seq},"version":{version:?}}}"#, now.0)
 }
 
-/// What is to be drawn and sent now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// Cases whose rows changed, each once.
-    pub cases: Vec<CaseId>,
-    /// What happened to the order, if anything did.
-    pub order: Option<Order>,
-    /// The last event in it.
-    pub seq: Seq,
-}
-
-/// Merges changes: each case once a batch, batches at most every [`BATCH_GAP`], the first at once.
-#[derive(Debug, Default)]
-pub struct Merge {
-    cases: BTreeSet<i64>,
-    order: Order,
-    seq: Seq,
-    next_at: Time,
-}
-
-impl Merge {
-    /// A case changed; `order` says what that did to the list.
-    pub fn changed(&mut self, CaseId(case): CaseId, seq: Seq, order: Order) {
-        self.cases.insert(case);
-        self.order.arrived += order.arrived;
-        self.order.left += order.left;
-        self.order.moved += order.moved;
-        self.seq = self.seq.max(seq);
-    }
-
-    /// When the next batch may leave; `None` while there is nothing to send.
-    pub fn due(&self) -> Option<Time> {
-        (!self.cases.is_empty()).then_some(self.next_at)
-    }
-
-    /// The batch, when it is due.
-    pub fn take(&mut self, now: Time) -> Option<Batch> {
-        if now < self.due()? {
-            return None;
-        }
-        self.next_at = now.plus(BATCH_GAP);
-        let order = std::mem::take(&mut self.order);
-        Some(Batch {
-            cases: std::mem::take(&mut self.cases).into_iter().map(CaseId).collect(),
-            order: (order != Order::default()).then_some(order),
-            seq: self.seq,
-        })
-    }
-}
-
 #[derive(Debug, Default)]
 struct Waiting {
     frames: VecDeque<String>,
@@ -218,9 +165,6 @@ impl Pipe {
 mod tests {
     use super::*;
 
-    const NONE: Order = Order { arrived: 0, left: 0, moved: 0 };
-    const ONE_IN: Order = Order { arrived: 1, left: 0, moved: 0 };
-
     #[test]
     fn a_message_is_framed_line_by_line_and_no_post_can_end_it() {
         let partial = Message::Partial(Seq(7), "<b>\n\n</b>\r\nevent: signedout".into());
@@ -230,26 +174,6 @@ mod tests {
         let order = Message::Order(Seq(9), Order { arrived: 3, left: 2, moved: 1 });
         assert_eq!(order.frame(), "event: order\nid: 9\ndata: {\"in\":3,\"out\":2,\"moved\":1}\n\n");
         assert_eq!(Message::Resync.frame(), "event: resync\ndata: {}\n\n");
-    }
-
-    #[test]
-    fn changes_are_merged_by_row_and_sent_four_times_a_second() {
-        let mut merge = Merge::default();
-        assert_eq!(merge.due(), None);
-        merge.changed(CaseId(8), Seq(1), ONE_IN);
-        let first = merge.take(Time(1_000)).unwrap();
-        assert_eq!(first, Batch { cases: vec![CaseId(8)], order: Some(ONE_IN), seq: Seq(1) });
-        let mut sent = 0;
-        for step in 1..=1_000 {
-            merge.changed(CaseId(step % 3), Seq(1 + step), NONE);
-            if let Some(batch) = merge.take(Time(1_000 + step)) {
-                sent += 1;
-                assert_eq!((batch.cases.len(), batch.order), (3, None));
-                assert_eq!(batch.seq, Seq(1 + step));
-            }
-        }
-        assert_eq!(sent, 4);
-        assert_eq!(merge.take(Time(2_001)), None);
     }
 
     #[tokio::test]

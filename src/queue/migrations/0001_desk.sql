@@ -27,7 +27,7 @@ CREATE TABLE membership (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE session (
-    token_hash BLOB PRIMARY KEY, agent_id INTEGER NOT NULL REFERENCES agent, csrf TEXT NOT NULL,
+    token_hash BLOB PRIMARY KEY, agent_id INTEGER NOT NULL REFERENCES agent,
     created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
