@@ -354,7 +354,7 @@ async fn start(args: &Args, dir: &Path) -> Result<App> {
 }
 
 async fn position(app: &App) -> Result<i64> {
-    Ok(app.store.read(|reader| reader.position(pipeline::CONSUMER, 0)).await?)
+    Ok(app.store.read(|reader| reader.mark(pipeline::CONSUMER, 0)).await?.next)
 }
 
 /// How often log, store and index were committed, one fdatasync or more each.

@@ -25,6 +25,10 @@ for purpose in "${@:-build}"; do
     case $purpose in
     build)
         need "command -v cc" gcc libc6-dev
+        # The Kafka client is C and speaks TLS.
+        need "command -v make && command -v pkg-config" make pkg-config
+        need "pkg-config --exists openssl" libssl-dev
+        need "test -e /usr/include/zlib.h" zlib1g-dev
         ;;
     test)
         for tool in fmt clippy; do

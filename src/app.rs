@@ -250,9 +250,9 @@ async fn publish(store: &Store, config: &Config) -> Result<RuleSet> {
 
 async fn keep_retention(bus: Arc<Bus>, store: Arc<Store>, clock: Clock, mut stop: watch::Receiver<bool>) {
     loop {
-        match store.read(|reader| reader.position(pipeline::CONSUMER, 0)).await {
+        match store.read(|reader| reader.mark(pipeline::CONSUMER, 0)).await {
             Ok(unread) => {
-                if let Err(error) = bus.retain(bus::Position(unread)).await {
+                if let Err(error) = bus.retain(bus::Position(unread.next)).await {
                     tracing::error!(error = &error as &dyn std::error::Error, "could not drop old files of the log");
                 }
             }

@@ -3,6 +3,8 @@
 //! [`Envelope`] is what the bus carries: versioned JSON (`docs/mention.schema.json`), so that a
 //! company's own producer can write mentions too. [`Verdict`] is what the classifier says of one.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
@@ -16,6 +18,16 @@ pub struct MentionId(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ContactId(pub i64);
+
+/// How far a consumer has come in one partition of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Which log: empty for the embedded one, the topic's id for Kafka's, so that a topic made anew is not
+    /// taken for the old one.
+    pub log: Arc<str>,
+    /// Position of the next record.
+    pub next: i64,
+}
 
 /// What an envelope does to the mention it names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ use crate::{
     crash,
     desk::{self, Desk, Finding, Intake, Judged, Taken},
     dispatch::{Dispatcher, Facts},
-    mention::{Envelope, Label, Lang, Op, Side, Verdict},
+    mention::{Envelope, Label, Lang, Mark, Op, Side, Verdict},
     text,
 };
 
@@ -127,8 +127,8 @@ impl Pipeline {
     /// Takes mentions in until `stop` turns true; the batch in hand is finished first.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
-            let from = match self.desk.store().read(|reader| reader.position(CONSUMER, PART)).await {
-                Ok(from) => Position(from),
+            let from = match self.desk.store().read(|reader| reader.mark(CONSUMER, PART)).await {
+                Ok(mark) => Position(mark.next),
                 Err(error) => {
                     self.wait_after(&error, "read the position").await;
                     continue;
@@ -182,13 +182,13 @@ impl Pipeline {
         while let Some(intake) = halves.pop() {
             match self.desk.take_in(Arc::clone(&intake)).await {
                 Ok(Taken::Stored) => {}
-                Ok(Taken::Stale) => tracing::warn!(position = intake.from, "a batch was stored before"),
+                Ok(Taken::Stale) => tracing::warn!(position = intake.from.next, "a batch was stored before"),
                 Err(error) if error.is_retryable() || error.is_closed() || intake.mentions.is_empty() => {
                     return Err(error.into());
                 }
                 Err(error) if intake.mentions.len() == 1 => {
                     tracing::error!(
-                        position = intake.from,
+                        position = intake.from.next,
                         error = &error as &dyn std::error::Error,
                         "a mention cannot be stored"
                     );
@@ -209,8 +209,8 @@ impl Pipeline {
         let mut intake = Intake {
             consumer: CONSUMER,
             part: PART,
-            from: from.0,
-            next: next.0,
+            from: embedded(from.0),
+            to: embedded(next.0),
             mentions: Vec::with_capacity(records.len()),
             dead: Vec::new(),
         };
@@ -365,12 +365,16 @@ impl Pipeline {
         if pending.is_empty() {
             return Ok(0);
         }
-        let keys: Vec<String> = pending.iter().filter_map(|(_, native_id)| serde_json::to_string(native_id).ok()).collect();
+        let keys: Vec<String> = pending.iter().filter_map(|post| serde_json::to_string(&post.native_id).ok()).collect();
         self.bus.erase(&keys).await?;
         let erased = pending.len();
         self.desk.erasures_done(pending).await?;
         Ok(erased)
     }
+}
+
+fn embedded(next: i64) -> Mark {
+    Mark { log: "".into(), next }
 }
 
 /// The same batch with its one mention as a dead letter.
@@ -387,9 +391,9 @@ fn bury(intake: &Intake, error: &desk::Error) -> Intake {
 fn split(intake: &Intake) -> (Intake, Intake) {
     let middle = intake.mentions.len() / 2;
     let (first, second) = intake.mentions.split_at(middle);
-    let between = second.first().map_or(intake.next, |judged| judged.position);
+    let between = Mark { log: intake.to.log.clone(), next: second.first().map_or(intake.to.next, |judged| judged.position) };
     (
-        Intake { mentions: first.to_vec(), next: between, ..intake.clone() },
+        Intake { mentions: first.to_vec(), to: between.clone(), ..intake.clone() },
         Intake { mentions: second.to_vec(), from: between, dead: Vec::new(), ..intake.clone() },
     )
 }

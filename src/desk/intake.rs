@@ -7,7 +7,7 @@ use crate::{
     case::{AccountId, Actor, BrandId, CaseId, EventKind, Priority, Status},
     clock::Time,
     dispatch::{DEFAULT_TEAM, Outcome},
-    mention::{ContactId, Envelope, MentionId, Op, Side, TimeQuality, Verdict},
+    mention::{ContactId, Envelope, Mark, MentionId, Op, Side, TimeQuality, Verdict},
     queue::{Case, NewCase, Stored, Texts, Urgency, named_conversation},
     sla::{Facts, Fired, Kind, Origin, Policy},
     text,
@@ -91,10 +91,10 @@ pub struct Intake {
     pub consumer: &'static str,
     /// Which partition.
     pub part: i64,
-    /// Where the batch starts.
-    pub from: i64,
-    /// Where the next one will start.
-    pub next: i64,
+    /// Where the consumer stands before the batch.
+    pub from: Mark,
+    /// Where it stands after it.
+    pub to: Mark,
     /// What could be read.
     pub mentions: Vec<Judged>,
     /// What could not: position, reason, bytes.
@@ -127,11 +127,11 @@ impl Desk {
     /// The store's; nothing of the batch is stored then.
     pub async fn take_in(&self, batch: std::sync::Arc<Intake>) -> Result<Taken, Error> {
         self.transact(Urgency::Batch, move |ledger| {
-            if !ledger.tx.advance(batch.consumer, batch.part, batch.from, batch.next)? {
+            if !ledger.tx.advance(batch.consumer, batch.part, &batch.from, &batch.to)? {
                 return Ok(Taken::Stale);
             }
             for (position, reason, bytes) in &batch.dead {
-                ledger.tx.bury(*position, reason, bytes)?;
+                ledger.tx.bury(&batch.to.log, batch.part, *position, reason, bytes)?;
             }
             for judged in &batch.mentions {
                 ledger.take(judged)?;
@@ -170,7 +170,7 @@ impl Ledger<'_, '_> {
 
     /// A post that came after its delete: nothing of it is kept here, and the bus must not keep it either.
     fn forget(&mut self, envelope: &Envelope) -> Result<&'static str, Error> {
-        self.tx.erase_from_bus(&envelope.native_id)?;
+        self.tx.erase_from_bus(&envelope.source, &envelope.native_id)?;
         Ok("tombstoned")
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub use crate::queue::{Capability, Outgoing, Watched};
+pub use crate::queue::{Capability, Erasure, Outgoing, Watched};
 pub use intake::{Finding, Intake, Judged, Route, Taken};
 pub use outbox::Receipt;
 pub use people::{SignIn, token_hash};

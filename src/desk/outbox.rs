@@ -6,7 +6,7 @@ use super::{Desk, Error};
 use crate::{
     case::{Actor, CaseId, EventKind, ReplyId, ReplyState},
     clock::Time,
-    queue::{Capability, Outgoing, Reply, Urgency, Watched},
+    queue::{Capability, Erasure, Outgoing, Reply, Urgency, Watched},
 };
 
 /// What a platform says of a reply that it took.
@@ -180,7 +180,7 @@ impl Desk {
     ///
     /// # Errors
     /// The store's.
-    pub async fn pending_erasures(&self) -> Result<Vec<(i64, String)>, Error> {
+    pub async fn pending_erasures(&self) -> Result<Vec<Erasure>, Error> {
         self.transact(Urgency::Batch, |ledger| Ok(ledger.tx.pending_erasures()?)).await
     }
 
@@ -188,7 +188,7 @@ impl Desk {
     ///
     /// # Errors
     /// The store's.
-    pub async fn erasures_done(&self, done: Vec<(i64, String)>) -> Result<(), Error> {
+    pub async fn erasures_done(&self, done: Vec<Erasure>) -> Result<(), Error> {
         self.transact(Urgency::Batch, move |ledger| Ok(ledger.tx.erasures_done(&done)?)).await
     }
 }

@@ -7,7 +7,7 @@ use super::{Error, Tx};
 use crate::{
     case::{AccountId, BrandId},
     clock::Time,
-    mention::{Author, ContactId, Engagement, Envelope, Label, MentionId, Side, Verdict},
+    mention::{Author, ContactId, Engagement, Envelope, Label, Mark, MentionId, Side, Verdict},
 };
 
 /// A mention that is already stored, as far as the next one needs to know it.
@@ -42,6 +42,17 @@ pub struct Texts<'a> {
     pub signature: u64,
 }
 
+/// A post whose text must still leave the bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// Row id.
+    pub id: i64,
+    /// Platform and instance; empty where an older version did not note it.
+    pub source: String,
+    /// Global id.
+    pub native_id: String,
+}
+
 /// How the store names a thread that the source names: negative, so that it is never a mention's id.
 pub fn named_conversation(source: &str, key: &str) -> i64 {
     key_hash(source, key) | i64::MIN
@@ -60,21 +71,23 @@ pub fn key_hash(source: &str, key: &str) -> i64 {
 }
 
 impl Tx<'_> {
-    /// Moves a consumer from `from` to `next`; false when it is somewhere else, so that a redelivered
+    /// Moves a consumer from `from` to `to`; false when it is somewhere else, so that a redelivered
     /// batch or a worker that lost its partition changes nothing.
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn advance(&mut self, consumer: &str, part: i64, from: i64, next: i64) -> Result<bool, Error> {
-        if from == 0 {
+    pub fn advance(&mut self, consumer: &str, part: i64, from: &Mark, to: &Mark) -> Result<bool, Error> {
+        if *from == Mark::default() {
             self.connection
                 .prepare_cached("INSERT INTO position (consumer, part, next) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING")?
                 .execute(params![consumer, part])?;
         }
         let moved = self
             .connection
-            .prepare_cached("UPDATE position SET next = ?4 WHERE consumer = ?1 AND part = ?2 AND next = ?3")?
-            .execute(params![consumer, part, from, next])?;
+            .prepare_cached(
+                "UPDATE position SET log = ?5, next = ?6 WHERE consumer = ?1 AND part = ?2 AND log = ?3 AND next = ?4",
+            )?
+            .execute(params![consumer, part, &*from.log, from.next, &*to.log, to.next])?;
         Ok(moved == 1)
     }
 
@@ -82,12 +95,12 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn bury(&mut self, position: i64, reason: &str, bytes: &[u8]) -> Result<(), Error> {
+    pub fn bury(&mut self, log: &str, part: i64, position: i64, reason: &str, bytes: &[u8]) -> Result<(), Error> {
         self.connection
             .prepare_cached(
-                "INSERT INTO dead_letter (position, at, reason, bytes) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (position) DO NOTHING",
+                "INSERT INTO dead_letter (log, part, position, at, reason, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
             )?
-            .execute(params![position, self.now.0, reason, bytes])?;
+            .execute(params![log, part, position, self.now.0, reason, bytes])?;
         Ok(())
     }
 
@@ -374,7 +387,8 @@ impl Tx<'_> {
         self.connection.execute("DELETE FROM mention_original WHERE mention_id = ?1", [id.0])?;
         self.connection.execute("DELETE FROM judgement WHERE mention_id = ?1", [id.0])?;
         self.connection.execute(
-            "INSERT INTO erasure (native_id, at) SELECT native_id, ?2 FROM mention WHERE id = ?1",
+            "INSERT INTO erasure (source, native_id, at) SELECT s.key, m.native_id, ?2 FROM mention m JOIN source s ON s.id = m.source_id
+             WHERE m.id = ?1",
             params![id.0, self.now.0],
         )?;
         Ok(())
@@ -417,8 +431,11 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn erase_from_bus(&mut self, native_id: &str) -> Result<(), Error> {
-        self.connection.execute("INSERT INTO erasure (native_id, at) VALUES (?1, ?2)", params![native_id, self.now.0])?;
+    pub fn erase_from_bus(&mut self, source: &str, native_id: &str) -> Result<(), Error> {
+        self.connection.execute(
+            "INSERT INTO erasure (source, native_id, at) VALUES (?1, ?2, ?3)",
+            params![source, native_id, self.now.0],
+        )?;
         Ok(())
     }
 
@@ -426,9 +443,12 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn pending_erasures(&self) -> Result<Vec<(i64, String)>, Error> {
-        let mut statement = self.connection.prepare_cached("SELECT id, native_id FROM erasure ORDER BY id LIMIT 100")?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<Vec<_>, _>>()?;
+    pub fn pending_erasures(&self) -> Result<Vec<Erasure>, Error> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT id, source, native_id FROM erasure ORDER BY id LIMIT 100")?;
+        let rows = statement
+            .query_map([], |row| Ok(Erasure { id: row.get(0)?, source: row.get(1)?, native_id: row.get(2)? }))?
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(rows)
     }
 
@@ -436,8 +456,8 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn erasures_done(&mut self, done: &[(i64, String)]) -> Result<(), Error> {
-        for (id, native_id) in done {
+    pub fn erasures_done(&mut self, done: &[Erasure]) -> Result<(), Error> {
+        for Erasure { id, native_id, .. } in done {
             self.connection.execute("DELETE FROM erasure WHERE id = ?1", [id])?;
             self.connection
                 .execute("UPDATE dead_letter SET bytes = X'' WHERE instr(bytes, CAST(?1 AS BLOB)) > 0", [native_id])?;

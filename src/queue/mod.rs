@@ -40,7 +40,7 @@ use crate::clock::{Clock, Time};
 use crate::crash;
 use crate::mention::MentionId;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_desk.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_desk.sql"), include_str!("migrations/0002_engines.sql")];
 
 /// Settings of the store.
 #[derive(Clone, Debug, Deserialize, Serialize)]

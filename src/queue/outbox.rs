@@ -6,7 +6,7 @@ use super::{Error, Reader, Tx};
 use crate::{
     case::{AccountId, CaseId, ReplyId, ReplyState},
     clock::Time,
-    mention::{Lang, MentionId},
+    mention::{Lang, Mark, MentionId},
     staff::AgentId,
 };
 
@@ -282,17 +282,17 @@ impl Reader<'_> {
             .optional()?)
     }
 
-    /// Where a consumer of the bus goes on.
+    /// Where a consumer of the bus goes on; at the beginning when it is new.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn position(&self, consumer: &str, part: i64) -> Result<i64, Error> {
+    pub fn mark(&self, consumer: &str, part: i64) -> Result<Mark, Error> {
         Ok(self
             .connection
-            .prepare_cached("SELECT next FROM position WHERE consumer = ?1 AND part = ?2")?
-            .query_row(params![consumer, part], |row| row.get(0))
+            .prepare_cached("SELECT log, next FROM position WHERE consumer = ?1 AND part = ?2")?
+            .query_row(params![consumer, part], |row| Ok(Mark { log: row.get::<_, String>(0)?.into(), next: row.get(1)? }))
             .optional()?
-            .unwrap_or(0))
+            .unwrap_or_default())
     }
 
     /// Replies that were being sent when the process ended: nobody knows what became of them.

@@ -11,7 +11,7 @@ use crate::{
     case::{CaseId, Priority},
     clock::{Clock, Time},
     desk::{self, Finding, Intake, Judged, Route},
-    mention::{Author, Envelope, Label, Lang, TimeQuality, Verdict},
+    mention::{Author, Envelope, Label, Lang, Mark, TimeQuality, Verdict},
     queue::{self, Capability, CatalogConfig, NewAgent, Store},
     search,
     sla::Policies,
@@ -164,7 +164,9 @@ impl Shop {
             }],
             rules: 1,
         };
-        let intake = Intake { consumer: "triage", part: 0, from: at, next: at + 1, mentions: vec![judged], dead: Vec::new() };
+        let mark = |next| Mark { log: "".into(), next };
+        let intake =
+            Intake { consumer: "triage", part: 0, from: mark(at), to: mark(at + 1), mentions: vec![judged], dead: Vec::new() };
         assert_eq!(self.desk.take_in(Arc::new(intake)).await.unwrap(), desk::Taken::Stored);
         conversation
     }

@@ -136,7 +136,7 @@ impl Wreck {
             .read(|reader| {
                 Ok::<_, queue::Error>((
                     reader.cursor("shop-file/lines")?,
-                    reader.position(CONSUMER, 0)?,
+                    reader.mark(CONSUMER, 0)?.next,
                     reader.replies_in_doubt()?.len(),
                 ))
             })

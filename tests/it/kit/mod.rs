@@ -77,7 +77,7 @@ pub async fn run_on<F: AsyncFnOnce(&mut Desk)>(clock: Clock, story: F) {
     story(&mut desk).await;
     let end = desk.app.bus.end().0;
     desk.until("the pipeline has read everything", async |desk| {
-        let position = desk.app.store.read(|reader| reader.position("triage", 0)).await.unwrap();
+        let position = desk.app.store.read(|reader| reader.mark("triage", 0)).await.unwrap().next;
         (position == end).then_some(())
     })
     .await;

@@ -64,7 +64,7 @@ async fn a_delete_that_came_first_wins() {
         }
         let end = desk.app.bus.end().0;
         desk.until("both are read", async |desk| {
-            let position = desk.app.store.read(|reader| reader.position("triage", 0)).await.unwrap();
+            let position = desk.app.store.read(|reader| reader.mark("triage", 0)).await.unwrap().next;
             (position == end).then_some(())
         })
         .await;
