@@ -151,7 +151,7 @@ async fn measure(args: &Args) -> Result<()> {
 async fn throughput(args: &Args, dir: &Path) -> Result<Value> {
     let file = input::prepare(args.mentions.as_deref(), args.count, None, dir)?;
     let app = start(args, dir).await?;
-    let falling_behind = tokio::spawn(furthest_behind(Arc::clone(&app.store), Arc::clone(&app.search)));
+    let falling_behind = tokio::spawn(furthest_behind(Arc::clone(&app.store), index(&app)?));
     let mut lines = BufReader::new(std::fs::File::open(&file.path)?).split(b'\n');
     let (cpu, begun) = (machine::cpu_seconds()?, Instant::now());
     let mut page_size = 20;
@@ -171,12 +171,12 @@ async fn throughput(args: &Args, dir: &Path) -> Result<Value> {
         sleep(Duration::from_millis(10)).await;
     }
     let last = *app.store.follow().borrow();
-    while app.search.seq() < last {
+    while index(&app)?.seq() < last {
         sleep(Duration::from_millis(1)).await;
     }
     let wall = begun.elapsed();
     // What is findable is yet to be written into the index; that is work too.
-    let search = Arc::clone(&app.search);
+    let search = index(&app)?;
     tokio::task::spawn_blocking(move || search.flush()).await??;
     let cpu = machine::cpu_seconds()? - cpu;
     let behind = {
@@ -212,7 +212,7 @@ async fn at_rate(args: &Args, dir: &Path, rate: usize) -> Result<Value> {
     let count = lines.len();
     let first = *app.store.follow().borrow();
     let durable = tokio::spawn(durable_at(Arc::clone(&app.store), Seq(first.0 + i64::try_from(count)?)));
-    let findable = tokio::spawn(findable_at(Arc::clone(&app.search), Seq(first.0 + i64::try_from(count)?)));
+    let findable = tokio::spawn(findable_at(index(&app)?, Seq(first.0 + i64::try_from(count)?)));
     let (cpu, begun) = (machine::cpu_seconds()?, Instant::now());
     let appended = append_at(&app.bus, lines, rate).await?;
     let durable = durable.await?;
@@ -314,7 +314,7 @@ async fn furthest_behind(store: Arc<Store>, search: Arc<Search>) {
 async fn look_for(app: &App, word: &str) -> Result<f64> {
     let catalog = app.store.catalog();
     let scope = search::Scope { teams: catalog.teams.iter().map(|team| team.id).collect(), brands: Vec::new() };
-    let (search, query) = (Arc::clone(&app.search), word.parse()?);
+    let (search, query) = (index(&app)?, word.parse()?);
     let page = search::Page { offset: 0, limit: 10 };
     let begun = Instant::now();
     let found = tokio::task::spawn_blocking(move || search.find(&query, &scope, search::Order::Best, page)).await??;
@@ -351,6 +351,10 @@ async fn start(args: &Args, dir: &Path) -> Result<App> {
     };
     app.pipeline.set_judges(Judges { version, classifier, dispatcher });
     Ok(app)
+}
+
+fn index(app: &App) -> Result<Arc<Search>> {
+    app.search.clone().context("the app keeps no index")
 }
 
 async fn position(app: &App) -> Result<i64> {

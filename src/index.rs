@@ -195,6 +195,7 @@ impl Follower {
                             | EventKind::Folded
                             | EventKind::Noted
                             | EventKind::Edited
+                            | EventKind::Rejudged
                             | EventKind::Deleted
                             | EventKind::AnsweredThere
                             | EventKind::ReplySent

@@ -7,11 +7,13 @@
 
 mod cases;
 mod feed;
+mod history;
 mod intake;
 mod outbox;
 mod pages;
 mod people;
 mod rulesets;
+mod stub;
 mod sql;
 mod store;
 mod tx;
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cases::NewCase;
 pub use feed::*;
+pub use history::*;
 pub use intake::*;
 pub use outbox::*;
 pub use pages::*;

@@ -9,7 +9,9 @@ use moksori::{
     clock::Time,
     connect, desk,
     mention::{Author, Engagement, Envelope, Match, Op, Side, TimeQuality},
+    lease,
     metrics::Entry,
+    notify,
     pipeline, queue, search, web,
 };
 use regex::Regex;
@@ -25,6 +27,8 @@ fn stages() -> Vec<(&'static str, Vec<Entry>)> {
         ("pipeline", pipeline::Metrics::catalogue()),
         ("desk", desk::Metrics::catalogue()),
         ("queue", queue::Metrics::catalogue()),
+        ("lease", lease::Metrics::catalogue()),
+        ("notify", notify::Metrics::catalogue()),
         ("search", search::Metrics::catalogue()),
         ("web", web::Metrics::catalogue()),
     ]

@@ -590,7 +590,11 @@ async fn the_loops_run_by_themselves_and_stop_when_told() {
     stage.tray.with(|kept| kept.due.push_back(reply));
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let (_due, replies) = tokio::sync::watch::channel(0);
-    let running = tokio::spawn(connect(&stage.sample, Home::Tray(stage.tray.clone()), &stage.clock).run(replies, stopping));
+    let connect = Arc::new(connect(&stage.sample, Home::Tray(stage.tray.clone()), &stage.clock));
+    let running = tokio::spawn(async move {
+        let account = |key: &str| Arc::clone(&connect).run(key.to_owned(), replies.clone(), stopping.clone());
+        tokio::join!(account("pine"), account("office"))
+    });
     let done =
         || stage.tray.with(|kept| !kept.outcomes.is_empty() && kept.mentions.iter().any(|one| one.side == Side::Customer));
     while !done() {

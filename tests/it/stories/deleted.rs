@@ -81,7 +81,7 @@ fn found(desk: &kit::Desk) -> usize {
     let query = CANARY.parse::<Query>().unwrap();
     let catalog = desk.app.store.catalog();
     let scope = Scope { teams: catalog.teams.iter().map(|team| team.id).collect(), brands: vec![1] };
-    desk.app.search.find(&query, &scope, Order::Newest, Page { offset: 0, limit: 10 }).unwrap().total
+    desk.app.search.as_ref().unwrap().find(&query, &scope, Order::Newest, Page { offset: 0, limit: 10 }).unwrap().total
 }
 
 fn files_with(directory: &Path, needle: &[u8]) -> Vec<String> {
