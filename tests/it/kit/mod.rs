@@ -1,7 +1,11 @@
 //! The in-process desk: the real app on a temporary directory, with the sample platform and a hand clock.
 //!
 //! [`run`] hands a test a whole desk and, when the test leaves, stops it and fails on a dead letter that
-//! nobody expected, on unread mentions and on a stage that crashed. Only this file waits in real time.
+//! nobody expected, on unread mentions and on a stage that crashed. Only the kit waits in real time.
+
+pub mod engines;
+pub mod kafka;
+pub mod postgres;
 
 use std::{path::Path, time::Duration};
 
