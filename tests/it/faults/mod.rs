@@ -8,13 +8,13 @@
 mod alarms;
 mod check;
 mod child;
-
+mod disk;
 mod kill;
 mod ledger;
 mod locked;
 mod order;
 mod poison;
-
+mod shim;
 mod shop;
 mod start;
 mod stop;
