@@ -9,7 +9,8 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off, toml_files,
+    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off_at_home,
+    toml_files,
 };
 use crate::clock::Clock;
 
@@ -197,7 +198,7 @@ async fn keep_delivering(
             Err(error) => {
                 failures += 1;
                 tracing::warn!("the outbox waits for the desk: {error}");
-                clock.now().plus(back_off(failures))
+                clock.now().plus(back_off_at_home(failures))
             }
         };
         tokio::select! {
