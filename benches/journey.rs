@@ -20,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use moksori::{
     app::App,
-    bus::Bus,
+    bus::{Bus, Entry},
     case::Seq,
     classify::Classifier,
     clock::Clock,
@@ -160,14 +160,14 @@ async fn throughput(args: &Args, dir: &Path) -> Result<Value> {
         if page.is_empty() {
             break;
         }
-        while app.bus.end().0 - position(&app).await? > BACKLOG {
+        while end(&app).await? - position(&app).await? > BACKLOG {
             sleep(Duration::from_millis(10)).await;
         }
-        app.bus.append(page).await?;
+        app.bus.append(page.into_iter().map(entry).collect()).await?;
         // 20 to 500, each as often as any other: 167 has no divisor in common with 481.
         page_size = 20 + (page_size - 20 + 167) % 481;
     }
-    while position(&app).await? < app.bus.end().0 {
+    while position(&app).await? < end(&app).await? {
         sleep(Duration::from_millis(10)).await;
     }
     let last = *app.store.follow().borrow();
@@ -251,15 +251,16 @@ async fn append_at(bus: &Arc<Bus>, lines: Vec<Vec<u8>>, rate: usize) -> Result<V
     let (done, mut appended) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Handle::current();
     let count = lines.len();
-    let bus = Arc::clone(bus);
+    let Bus::Embedded(log) = &**bus;
+    let log = log.clone();
     let source = std::thread::spawn(move || {
         let begun = Instant::now();
         for (index, line) in lines.into_iter().enumerate() {
             let due = begun + Duration::from_secs_f64(index as f64 / rate as f64);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let (bus, done, at) = (Arc::clone(&bus), done.clone(), Instant::now());
+            let (log, done, at) = (log.clone(), done.clone(), Instant::now());
             runtime.spawn(async move {
-                let end = bus.append(vec![line]).await;
+                let end = log.append(vec![entry(line)]).await;
                 drop(done.send(end.map(|end| (end.0 - 1, at))));
             });
         }
@@ -355,6 +356,14 @@ async fn start(args: &Args, dir: &Path) -> Result<App> {
 
 fn index(app: &App) -> Result<Arc<Search>> {
     app.search.clone().context("the app keeps no index")
+}
+
+fn entry(bytes: Vec<u8>) -> Entry {
+    Entry { bytes, ..Entry::default() }
+}
+
+async fn end(app: &App) -> Result<i64> {
+    Ok(app.bus.ends().await?.iter().map(|(_, end)| end.0).sum())
 }
 
 async fn position(app: &App) -> Result<i64> {

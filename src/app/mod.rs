@@ -116,7 +116,7 @@ impl App {
         }
         if config.does(Role::Clock) {
             app.keep_time();
-            if matches!(*app.bus, Bus::Kafka(_)) {
+            if config.shared() {
                 app.relay()?;
             }
         }
@@ -249,8 +249,11 @@ impl App {
 
     /// What is not well in this process besides the store.
     fn health(&self) -> web::Health {
-        let bus = Arc::clone(&self.bus);
-        Arc::new(move || bus.healthy().err().map(|why| ("bus", why)).into_iter().collect())
+        let (bus, pipeline) = (Arc::clone(&self.bus), Arc::clone(&self.pipeline));
+        Arc::new(move || {
+            let parts = [("bus", bus.healthy()), ("pipeline", pipeline.healthy())];
+            parts.into_iter().filter_map(|(part, health)| Some((part, health.err()?))).collect()
+        })
     }
 
     fn stage<F: Future<Output = ()> + Send + 'static>(

@@ -8,7 +8,7 @@ use std::{
 
 use super::Error;
 use crate::{
-    bus::Bus,
+    bus::{Bus, Entry},
     case::ReplyId,
     clock::Time,
     desk::{Capability, Desk, Outgoing, Receipt, Watched},
@@ -90,9 +90,9 @@ impl Home {
             Home::Live { bus, .. } => {
                 let (mut batch, mut bytes) = (Vec::new(), 0);
                 for mention in &mentions {
-                    let record = serde_json::to_vec(mention).map_err(failed)?;
-                    bytes += record.len();
-                    batch.push(record);
+                    let entry = Entry::of(mention).map_err(failed)?;
+                    bytes += entry.bytes.len();
+                    batch.push(entry);
                     if bytes >= APPEND_BYTES {
                         bus.append(std::mem::take(&mut batch)).await.map_err(failed)?;
                         bytes = 0;

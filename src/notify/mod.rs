@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::{
     bus::{Bus, Entry, Topic},
     case::{Actor, Seq},
-    clock::{Clock, Time},
+    clock::Clock,
     mention::Mark,
     queue::{self, DeadLetter, Event, Store, Urgency},
 };
@@ -190,7 +190,10 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{CaseId, EventKind};
+    use crate::{
+        case::{CaseId, EventKind},
+        clock::Time,
+    };
 
     #[test]
     fn an_event_is_keyed_by_its_case_and_holds_its_payload_as_json() {

@@ -300,7 +300,7 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    fn judge(&mut self, id: MentionId, verdict: &Verdict, rules: u32) -> Result<(), Error> {
+    pub(super) fn judge(&mut self, id: MentionId, verdict: &Verdict, rules: u32) -> Result<(), Error> {
         if verdict.reasons.is_empty() {
             self.sql.execute("DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
             return Ok(());

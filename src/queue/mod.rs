@@ -13,7 +13,6 @@ mod outbox;
 mod pages;
 mod people;
 mod rulesets;
-mod stub;
 mod sql;
 mod store;
 mod tx;
