@@ -24,8 +24,7 @@ use crate::{
     index::Follower,
     query::Query,
     queue::{Catalog, NewAgent, Store},
-    replay,
-    rules,
+    replay, rules,
     search::{Order, Page, Scope, Search},
     staff::{Role, TeamId},
     telemetry,
@@ -78,6 +77,8 @@ enum Command {
     },
     /// Build the search index again from the store.
     Reindex(Place),
+    /// Bring the store's schema up to date: once, before a new version of several processes starts.
+    Migrate(Place),
     /// Do things again.
     Replay {
         #[command(subcommand)]
@@ -218,6 +219,7 @@ async fn run(command: Command) -> Result<()> {
             println!("{} documents", answer["documents"]);
             Ok(())
         }
+        Command::Migrate(place) => migrate(&place),
         Command::Replay { command: ReplayCommand::Dead { reason, place } } => {
             let answer = on_desk(&place, "replay dead", json!({ "reason": reason })).await?;
             println!("{} dead letters, {} appended to the log again", answer["dead_letters"], answer["replayed"]);
@@ -267,6 +269,18 @@ pub(crate) async fn wait_for_signal() -> Result<()> {
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await?;
+    Ok(())
+}
+
+fn migrate(place: &Place) -> Result<()> {
+    let config = place.load()?;
+    std::fs::create_dir_all(&config.data.directory)?;
+    let _lock = control::lock(&config.data.directory)?;
+    let (found, reached) = Store::migrate(&config.data.directory, &config.queue)?;
+    match found == reached {
+        true => println!("the store has schema {reached}, nothing to do"),
+        false => println!("the store had schema {found} and has {reached} now"),
+    }
     Ok(())
 }
 
@@ -324,7 +338,8 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
     match command {
         "replay dead" | "replay history" => {
             let judges = Arc::new(rules.judges);
-            let desk = Desk::new(store, rules.policies, config.desk.clone(), clock.clone(), crate::desk::Metrics::new(&registry)?);
+            let desk =
+                Desk::new(store, rules.policies, config.desk.clone(), clock.clone(), crate::desk::Metrics::new(&registry)?);
             let bus = app::open_bus(&config, &clock, &registry)?;
             let answer = replay::run(&request, &bus, &desk, judges).await;
             bus.close().await;
@@ -389,7 +404,10 @@ pub(crate) async fn search(store: &Arc<Store>, index: &Arc<Search>, query: &str,
 }
 
 fn print_history(answer: &Value, apply: bool) {
-    println!("{} mentions judged by rules version {}, {} otherwise than before", answer["mentions"], answer["rules"], answer["changed"]);
+    println!(
+        "{} mentions judged by rules version {}, {} otherwise than before",
+        answer["mentions"], answer["rules"], answer["changed"]
+    );
     for (change, count) in answer["changes"].as_object().into_iter().flatten() {
         println!("{count:>8}  {change}");
     }

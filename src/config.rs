@@ -190,7 +190,7 @@ pub enum Error {
 impl Config {
     /// Several processes may share the store.
     pub fn shared(&self) -> bool {
-        false
+        self.queue.engine == queue::Engine::Postgres
     }
 
     /// This process does the work of `role`.
@@ -264,6 +264,13 @@ impl Config {
         let wrong = |message: String| Error::Meaning { file: file.to_owned(), message };
         if self.server.roles.is_empty() {
             return Err(wrong("server.roles is empty, so this process would do nothing; remove it to have all".into()));
+        }
+        if Role::ALL.iter().any(|role| !self.does(*role)) && !self.shared() {
+            return Err(wrong(
+                "server.roles leaves work to other processes, but they cannot share this store: set queue.engine = \"postgres\" \
+                 and bus.engine = \"kafka\", or leave server.roles out"
+                    .into(),
+            ));
         }
         let mut seen = BTreeSet::new();
         let accounts = self.brands.iter().flat_map(|brand| &brand.accounts).map(|account| ("account", &account.key));

@@ -52,7 +52,12 @@ impl Leases {
 
     /// Does `work` whenever this node holds the lease `name`, until `stop` turns true. Work that must end is
     /// told so and waited for.
-    pub async fn hold(self: Arc<Self>, name: String, mut stop: watch::Receiver<bool>, work: impl Fn(watch::Receiver<bool>) -> Work) {
+    pub async fn hold(
+        self: Arc<Self>,
+        name: String,
+        mut stop: watch::Receiver<bool>,
+        work: impl Fn(watch::Receiver<bool>) -> Work,
+    ) {
         while !*stop.borrow() {
             let asked_at = self.clock.now();
             if self.take(&name).await == Some(true) {

@@ -71,9 +71,7 @@ impl Commands {
                 let documents = self.index()?.1.run().await?;
                 Ok(serde_json::json!({ "documents": documents }))
             }
-            "replay dead" | "replay history" => {
-                replay::run(&request, &self.bus, &self.desk, self.pipeline.judges()).await
-            }
+            "replay dead" | "replay history" => replay::run(&request, &self.bus, &self.desk, self.pipeline.judges()).await,
             other => bail!("this desk has no command \"{other}\"; it may be older than your moksori program"),
         }
     }

@@ -106,7 +106,8 @@ impl App {
             false => None,
         };
         let search = None;
-        let mut app = App { bus, store, desk, pipeline, search, address, registry, leases, clock, stages: Vec::new(), _lock: lock };
+        let mut app =
+            App { bus, store, desk, pipeline, search, address, registry, leases, clock, stages: Vec::new(), _lock: lock };
 
         if config.does(Role::Connect) {
             app.connect(&config)?;

@@ -133,6 +133,8 @@ impl Desk {
             for (position, reason, bytes) in &batch.dead {
                 ledger.tx.bury(&batch.to.log, batch.part, *position, reason, bytes)?;
             }
+            let envelopes: Vec<&Envelope> = batch.mentions.iter().map(|judged| &judged.envelope).collect();
+            ledger.tx.prefetch(&envelopes)?;
             for judged in &batch.mentions {
                 ledger.take(judged)?;
             }

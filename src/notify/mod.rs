@@ -179,9 +179,7 @@ impl Relay {
         if count > 0 {
             self.bus.publish(topic, entries).await?;
             let to = Mark { log: Arc::clone(&from.log), next: last };
-            self.store
-                .write(Urgency::Batch, move |tx| tx.advance(consumer, 0, &from, &to).map(|_moved| ()))
-                .await?;
+            self.store.write(Urgency::Batch, move |tx| tx.advance(consumer, 0, &from, &to).map(|_moved| ())).await?;
         }
         Ok(count)
     }

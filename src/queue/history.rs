@@ -124,6 +124,7 @@ impl Tx<'_> {
             ],
         )?;
         if known == 1 {
+            self.sql.execute("DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
             self.judge(id, verdict, rules)?;
         }
         Ok(known == 1)

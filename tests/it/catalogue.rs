@@ -7,12 +7,10 @@ use std::{collections::BTreeSet, env, fmt::Write, fs, path::Path};
 use moksori::{
     bus,
     clock::Time,
-    connect, desk,
+    connect, desk, lease,
     mention::{Author, Engagement, Envelope, Match, Op, Side, TimeQuality},
-    lease,
     metrics::Entry,
-    notify,
-    pipeline, queue, search, web,
+    notify, pipeline, queue, search, web,
 };
 use regex::Regex;
 use serde_json::{Map, Value};
