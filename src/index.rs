@@ -148,6 +148,8 @@ impl Follower {
                 }
             }
         }
+        // What the stages that stopped before this one have just committed.
+        while matches!(self.step().await, Ok(true)) {}
         if let Some(purging) = self.purging.take() {
             drop(purging.await);
         }

@@ -53,6 +53,8 @@ pub struct Kept {
     pub due: VecDeque<Outgoing>,
     /// Replies that a crash left in `sending`.
     pub in_doubt: Vec<Outgoing>,
+    /// So many outcomes are not taken: the store is unwell.
+    pub refused_outcomes: usize,
     /// What became of replies: id, and `sent URI`, `failed REASON`, `retry TIME` or `unknown REASON`.
     pub outcomes: Vec<(ReplyId, String)>,
     /// What accounts can do.
@@ -205,7 +207,13 @@ impl Home {
 
 impl Tray {
     fn note(&self, id: ReplyId, outcome: String) -> Result<(), Error> {
-        self.with(|kept| kept.outcomes.push((id, outcome)));
-        Ok(())
+        self.with(|kept| {
+            if let Some(left) = kept.refused_outcomes.checked_sub(1) {
+                kept.refused_outcomes = left;
+                return Err(Error::Home("the store is unwell".into()));
+            }
+            kept.outcomes.push((id, outcome));
+            Ok(())
+        })
     }
 }

@@ -465,6 +465,16 @@ async fn a_reply_reaches_the_platform_once_whatever_happens_to_its_answers() {
     stage.tray.with(|kept| kept.due.push_back(fourth));
     restarted.step().await.unwrap();
     assert_eq!(stage.outcomes()[0].1, "failed answered 404: The post you are trying to reply to does not appear to exist.");
+
+    // Sent, but the store was unwell just then: it is told again, nothing is sent again.
+    let mut fifth = stage.reply(5, &post);
+    fifth.text = "다섯 번째".into();
+    stage.tray.with(|kept| (kept.due.push_back(fifth), kept.refused_outcomes = 1));
+    assert!(restarted.step().await.is_err());
+    let sent = stage.sample.posts_by("pine").len();
+    restarted.step().await.unwrap();
+    assert!(stage.outcomes()[0].1.starts_with("sent "));
+    assert_eq!(stage.sample.posts_by("pine").len(), sent);
 }
 
 #[tokio::test]
