@@ -9,7 +9,8 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off, toml_files,
+    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off_at_home,
+    toml_files,
 };
 use crate::clock::Clock;
 
@@ -193,7 +194,7 @@ async fn keep_delivering<T>(
             Err(error) => {
                 failures += 1;
                 tracing::warn!("the outbox waits for the desk: {error}");
-                clock.now().plus(back_off(failures))
+                clock.now().plus(back_off_at_home(failures))
             }
         };
         tokio::select! {

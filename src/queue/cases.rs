@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rusqlite::{OptionalExtension, Row, params, types::Value};
-
-use super::{Case, Error, NewEvent, Tx};
+use super::{
+    Case, Error, NewEvent, Tx,
+    sql::{Row, Value},
+};
 use crate::{
     case::{AccountId, BrandId, CaseId, Priority, Status},
     clock::Time,
@@ -21,16 +22,16 @@ pub(super) const CLOCK_COLUMNS: &str = "k.kind, k.cycle, p.key, p.version, k.sta
      k.deadline_at, k.fired, k.next_fire_at, k.met_at, k.breached_at, k.detected_at, k.cancelled, k.breach_reason";
 
 /// A column that holds what no version of this program writes.
-pub(super) fn unknown(what: &'static str) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(Error::Unknown { what }))
+pub(super) fn unknown(what: &'static str) -> Error {
+    Error::Unknown { what }
 }
 
 /// The member of an enum that a number stands for.
-fn member<T: Copy>(all: &[T], number: i64, what: &'static str) -> rusqlite::Result<T> {
+fn member<T: Copy>(all: &[T], number: i64, what: &'static str) -> Result<T, Error> {
     usize::try_from(number).ok().and_then(|index| all.get(index)).copied().ok_or_else(|| unknown(what))
 }
 
-pub(super) fn case_of(row: &Row<'_>) -> rusqlite::Result<Case> {
+pub(super) fn case_of(row: &Row<'_>) -> Result<Case, Error> {
     let status: String = row.get(8)?;
     let label: String = row.get(12)?;
     let policy: String = row.get(25)?;
@@ -46,29 +47,29 @@ pub(super) fn case_of(row: &Row<'_>) -> rusqlite::Result<Case> {
         status: Status::parse(&status).ok_or_else(|| unknown("status"))?,
         priority: member(&Priority::ALL, row.get(9)?, "priority")?,
         team: TeamId(row.get(10)?),
-        assignee: row.get::<_, Option<i64>>(11)?.map(AgentId),
+        assignee: row.get::<Option<i64>>(11)?.map(AgentId),
         label: Label::parse(&label).ok_or_else(|| unknown("label"))?,
         confidence: row.get(13)?,
         unsure: row.get(14)?,
-        labelled_by: row.get::<_, Option<i64>>(15)?.map(AgentId),
+        labelled_by: row.get::<Option<i64>>(15)?.map(AgentId),
         rule: row.get(16)?,
         rules: row.get(17)?,
         opened_at: Time(row.get(18)?),
-        resolved_at: row.get::<_, Option<i64>>(19)?.map(Time),
+        resolved_at: row.get::<Option<i64>>(19)?.map(Time),
         disposition: row.get(20)?,
         transfers: row.get(21)?,
-        unanswered_since: row.get::<_, Option<i64>>(22)?.map(Time),
-        signature: row.get::<_, i64>(23)?.cast_unsigned(),
+        unanswered_since: row.get::<Option<i64>>(22)?.map(Time),
+        signature: row.get::<i64>(23)?.cast_unsigned(),
         notes: row.get(24)?,
         policy: PolicyRef { id: policy.into(), version: row.get(26)? },
         clocks: Vec::new(),
     })
 }
 
-pub(super) fn clock_of(row: &Row<'_>) -> rusqlite::Result<SlaClock> {
+pub(super) fn clock_of(row: &Row<'_>) -> Result<SlaClock, Error> {
     let policy: String = row.get(2)?;
-    let span = |index: usize| -> rusqlite::Result<Duration> {
-        Ok(Duration::from_millis(u64::try_from(row.get::<_, i64>(index)?).unwrap_or(0)))
+    let span = |index: usize| -> Result<Duration, Error> {
+        Ok(Duration::from_millis(u64::try_from(row.get::<i64>(index)?).unwrap_or(0)))
     };
     let cancelled: Option<String> = row.get(16)?;
     let breach_reason: Option<String> = row.get(17)?;
@@ -78,16 +79,16 @@ pub(super) fn clock_of(row: &Row<'_>) -> rusqlite::Result<SlaClock> {
         policy: PolicyRef { id: policy.into(), version: row.get(3)? },
         state: member(&State::ALL, row.get(4)?, "clock state")?,
         origin_at: Time(row.get(5)?),
-        origin_source: if row.get::<_, i64>(6)? == 0 { Origin::Posted } else { Origin::Ingested },
+        origin_source: if row.get::<i64>(6)? == 0 { Origin::Posted } else { Origin::Ingested },
         target: span(7)?,
         elapsed: span(8)?,
         since: Time(row.get(9)?),
         deadline_at: Time(row.get(10)?),
         fired: row.get(11)?,
-        next_fire_at: row.get::<_, Option<i64>>(12)?.map_or(Time::NEVER, Time),
-        met_at: row.get::<_, Option<i64>>(13)?.map(Time),
-        breached_at: row.get::<_, Option<i64>>(14)?.map(Time),
-        detected_at: row.get::<_, Option<i64>>(15)?.map(Time),
+        next_fire_at: row.get::<Option<i64>>(12)?.map_or(Time::NEVER, Time),
+        met_at: row.get::<Option<i64>>(13)?.map(Time),
+        breached_at: row.get::<Option<i64>>(14)?.map(Time),
+        detected_at: row.get::<Option<i64>>(15)?.map(Time),
         cancelled: cancelled.map(|word| CancelReason::parse(&word).ok_or_else(|| unknown("cancel reason"))).transpose()?,
         breach_reason: breach_reason
             .map(|word| BreachReason::parse(&word).ok_or_else(|| unknown("breach reason")))
@@ -138,13 +139,13 @@ impl Tx<'_> {
         if let Some(id) = self.memory.policies.get(&(Arc::clone(&key), policy.version)) {
             return Ok(*id);
         }
-        self.connection.execute(
+        self.sql.execute(
             "INSERT INTO policy (key, version) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-            params![&*policy.id, policy.version],
+            &[(&*policy.id).into(), policy.version.into()],
         )?;
-        let id = self.connection.query_row(
+        let id = self.sql.one(
             "SELECT id FROM policy WHERE key = ?1 AND version = ?2",
-            params![&*policy.id, policy.version],
+            &[(&*policy.id).into(), policy.version.into()],
             |row| row.get(0),
         )?;
         self.memory.policies.insert((key, policy.version), id);
@@ -158,33 +159,33 @@ impl Tx<'_> {
     pub fn insert_case(&mut self, new: &NewCase) -> Result<CaseId, Error> {
         let policy = self.policy_row(&new.policy)?;
         let (due, overdue) = standing(&new.clocks);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO cases (brand_id, account_id, contact_id, conversation, mention_id, latest_mention_id, status, priority, team_id,
-                 label, confidence, unsure, rule, rules, policy_id, opened_at, changed_at, unanswered_since, due_at, overdue, signature)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, 'new', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?15, ?16, ?17, ?18)",
-            )?
-            .execute(params![
-                new.brand.0,
-                new.account.0,
-                new.contact.0,
-                new.conversation,
-                new.mention.0,
-                new.priority as i64,
-                new.team.0,
-                new.label.as_str(),
-                new.confidence,
-                new.unsure,
-                new.rule,
-                new.rules,
-                policy,
-                self.now.0,
-                new.unanswered_since.0,
-                due,
-                overdue,
-                new.signature.cast_signed(),
-            ])?;
-        let case = CaseId(self.connection.last_insert_rowid());
+        let id = self.sql.insert(
+            "INSERT INTO cases (brand_id, account_id, contact_id, conversation, mention_id, latest_mention_id, status,
+                 priority, team_id, label, confidence, unsure, rule, rules, policy_id, opened_at, changed_at,
+                 unanswered_since, due_at, overdue, signature) VALUES (?1, ?2, ?3, ?4, ?5, ?5, 'new', ?6, ?7, ?8, ?9, ?10,
+                 ?11, ?12, ?13, ?14, ?14, ?15, ?16, ?17, ?18)",
+            &[
+                new.brand.0.into(),
+                new.account.0.into(),
+                new.contact.0.into(),
+                new.conversation.into(),
+                new.mention.0.into(),
+                (new.priority as i64).into(),
+                new.team.0.into(),
+                new.label.as_str().into(),
+                new.confidence.into(),
+                new.unsure.into(),
+                (&new.rule).into(),
+                new.rules.into(),
+                policy.into(),
+                self.now.0.into(),
+                new.unanswered_since.0.into(),
+                due.into(),
+                overdue.into(),
+                new.signature.cast_signed().into(),
+            ],
+        )?;
+        let case = CaseId(id);
         for clock in &new.clocks {
             self.insert_clock(case, clock)?;
         }
@@ -193,26 +194,23 @@ impl Tx<'_> {
 
     fn insert_clock(&mut self, case: CaseId, clock: &SlaClock) -> Result<(), Error> {
         let values = clock_values(case, self.policy_row(&clock.policy)?, clock);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO clock (case_id, kind, cycle, policy_id, state, origin_at, origin_source, target, elapsed, since, deadline_at,
-                 fired, next_fire_at, met_at, breached_at, detected_at, cancelled, breach_reason)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
-            )?
-            .execute(values)?;
+        self.sql.execute(
+            "INSERT INTO clock (case_id, kind, cycle, policy_id, state, origin_at, origin_source, target, elapsed, since,
+                 deadline_at, fired, next_fire_at, met_at, breached_at, detected_at, cancelled, breach_reason) VALUES (?1,
+                 ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+            &values,
+        )?;
         Ok(())
     }
 
     fn save_clock(&mut self, case: CaseId, clock: &SlaClock) -> Result<(), Error> {
         let values = clock_values(case, self.policy_row(&clock.policy)?, clock);
-        let known = self
-            .connection
-            .prepare_cached(
-                "UPDATE clock SET policy_id = ?4, state = ?5, origin_at = ?6, origin_source = ?7, target = ?8, elapsed = ?9, since = ?10,
-                 deadline_at = ?11, fired = ?12, next_fire_at = ?13, met_at = ?14, breached_at = ?15, detected_at = ?16, cancelled = ?17,
-                 breach_reason = ?18 WHERE case_id = ?1 AND kind = ?2 AND cycle = ?3",
-            )?
-            .execute(values)?;
+        let known = self.sql.execute(
+            "UPDATE clock SET policy_id = ?4, state = ?5, origin_at = ?6, origin_source = ?7, target = ?8, elapsed = ?9,
+                 since = ?10, deadline_at = ?11, fired = ?12, next_fire_at = ?13, met_at = ?14, breached_at = ?15,
+                 detected_at = ?16, cancelled = ?17, breach_reason = ?18 WHERE case_id = ?1 AND kind = ?2 AND cycle = ?3",
+            &values,
+        )?;
         if known == 0 { self.insert_clock(case, clock) } else { Ok(()) }
     }
 
@@ -222,15 +220,16 @@ impl Tx<'_> {
     /// When the store cannot be read.
     pub fn load_case(&self, id: CaseId) -> Result<Option<Case>, Error> {
         let sql = format!("SELECT {CASE_COLUMNS} FROM cases c JOIN policy p ON p.id = c.policy_id WHERE c.id = ?1");
-        let case = self.connection.prepare_cached(&sql)?.query_row([id.0], case_of).optional()?;
+        let case = self.sql.optional(&sql, &[id.0.into()], case_of)?;
         case.map(|case| self.with_clocks(case)).transpose()
     }
 
     fn with_clocks(&self, mut case: Case) -> Result<Case, Error> {
         let sql = format!(
-            "SELECT {CLOCK_COLUMNS} FROM clock k JOIN policy p ON p.id = k.policy_id WHERE k.case_id = ?1 ORDER BY k.kind, k.cycle"
+            "SELECT {CLOCK_COLUMNS} FROM clock k JOIN policy p ON p.id = k.policy_id WHERE k.case_id = ?1 ORDER BY
+                 k.kind, k.cycle"
         );
-        case.clocks = self.connection.prepare_cached(&sql)?.query_map([case.id.0], clock_of)?.collect::<Result<Vec<_>, _>>()?;
+        case.clocks = self.sql.all(&sql, &[case.id.0.into()], clock_of)?;
         Ok(case)
     }
 
@@ -239,13 +238,12 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn case_in_conversation(&self, brand: BrandId, contact: ContactId, conversation: i64) -> Result<Option<Case>, Error> {
-        let id: Option<i64> = self
-            .connection
-            .prepare_cached(
-                "SELECT id FROM cases WHERE contact_id = ?1 AND conversation = ?2 AND brand_id = ?3 ORDER BY finished = 0 DESC, finished DESC LIMIT 1",
-            )?
-            .query_row(params![contact.0, conversation, brand.0], |row| row.get(0))
-            .optional()?;
+        let id: Option<i64> = self.sql.optional(
+            "SELECT id FROM cases WHERE contact_id = ?1 AND conversation = ?2 AND brand_id = ?3 ORDER BY finished = 0
+                 DESC, finished DESC LIMIT 1",
+            &[contact.0.into(), conversation.into(), brand.0.into()],
+            |row| row.get(0),
+        )?;
         id.map_or(Ok(None), |id| self.load_case(CaseId(id)))
     }
 
@@ -255,13 +253,11 @@ impl Tx<'_> {
     /// When the store cannot be read.
     pub fn other_cases(&self, brand: BrandId, contact: ContactId) -> Result<Vec<(CaseId, u64)>, Error> {
         // A contact with more open cases than this is no person with one problem.
-        let mut statement = self.connection.prepare_cached(
+        self.sql.all(
             "SELECT id, signature FROM cases WHERE contact_id = ?1 AND brand_id = ?2 AND finished = 0 LIMIT 8",
-        )?;
-        let rows = statement
-            .query_map(params![contact.0, brand.0], |row| Ok((CaseId(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned())))?
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+            &[contact.0.into(), brand.0.into()],
+            |row| Ok((CaseId(row.get(0)?), row.get::<i64>(1)?.cast_unsigned())),
+        )
     }
 
     /// Unfinished cases of a brand that hold mentions of a conversation: what one answer of ours answers.
@@ -269,11 +265,12 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn cases_of_mention(&self, mention: MentionId) -> Result<Vec<CaseId>, Error> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT id FROM cases WHERE mention_id = ?1 UNION SELECT case_id FROM case_mention WHERE mention_id = ?1 ORDER BY 1",
-        )?;
-        let rows = statement.query_map([mention.0], |row| row.get(0).map(CaseId))?.collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+        self.sql.all(
+            "SELECT id FROM cases WHERE mention_id = ?1 UNION SELECT case_id FROM case_mention WHERE mention_id = ?1
+                 ORDER BY 1",
+            &[mention.0.into()],
+            |row| Ok(CaseId(row.get(0)?)),
+        )
     }
 
     /// Adds a mention to a case.
@@ -281,9 +278,10 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn join_mention(&mut self, case: CaseId, mention: MentionId) -> Result<(), Error> {
-        self.connection
-            .prepare_cached("INSERT INTO case_mention (case_id, mention_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-            .execute(params![case.0, mention.0])?;
+        self.sql.execute(
+            "INSERT INTO case_mention (case_id, mention_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            &[case.0.into(), mention.0.into()],
+        )?;
         Ok(())
     }
 
@@ -294,37 +292,36 @@ impl Tx<'_> {
     pub fn save_case(&mut self, case: &Case) -> Result<(), Error> {
         let policy = self.policy_row(&case.policy)?;
         let (due, overdue) = standing(&case.clocks);
-        self.connection
-            .prepare_cached(
-                "UPDATE cases SET account_id = ?2, latest_mention_id = ?3, mentions = ?4, finished = ?5, status = ?6, priority = ?7, team_id = ?8,
-                 assignee_id = ?9, label = ?10, confidence = ?11, unsure = ?12, labelled_by = ?13, policy_id = ?14, changed_at = ?15,
-                 resolved_at = ?16, disposition = ?17, transfers = ?18, unanswered_since = ?19, due_at = ?20, overdue = ?21, notes = ?22
-                 WHERE id = ?1",
-            )?
-            .execute(params![
-                case.id.0,
-                case.account.0,
-                case.latest_mention.0,
-                case.mentions,
-                if case.status.unfinished() { 0 } else { case.id.0 },
-                case.status.as_str(),
-                case.priority as i64,
-                case.team.0,
-                case.assignee.map(|agent| agent.0),
-                case.label.as_str(),
-                case.confidence,
-                case.unsure,
-                case.labelled_by.map(|agent| agent.0),
-                policy,
-                self.now.0,
-                case.resolved_at.map(|at| at.0),
-                case.disposition,
-                case.transfers,
-                case.unanswered_since.map(|at| at.0),
-                due,
-                overdue,
-                case.notes,
-            ])?;
+        self.sql.execute(
+            "UPDATE cases SET account_id = ?2, latest_mention_id = ?3, mentions = ?4, finished = ?5, status = ?6,
+                 priority = ?7, team_id = ?8, assignee_id = ?9, label = ?10, confidence = ?11, unsure = ?12, labelled_by =
+                 ?13, policy_id = ?14, changed_at = ?15, resolved_at = ?16, disposition = ?17, transfers = ?18,
+                 unanswered_since = ?19, due_at = ?20, overdue = ?21, notes = ?22 WHERE id = ?1",
+            &[
+                case.id.0.into(),
+                case.account.0.into(),
+                case.latest_mention.0.into(),
+                case.mentions.into(),
+                (if case.status.unfinished() { 0 } else { case.id.0 }).into(),
+                case.status.as_str().into(),
+                (case.priority as i64).into(),
+                case.team.0.into(),
+                case.assignee.map(|agent| agent.0).into(),
+                case.label.as_str().into(),
+                case.confidence.into(),
+                case.unsure.into(),
+                case.labelled_by.map(|agent| agent.0).into(),
+                policy.into(),
+                self.now.0.into(),
+                case.resolved_at.map(|at| at.0).into(),
+                (&case.disposition).into(),
+                case.transfers.into(),
+                case.unanswered_since.map(|at| at.0).into(),
+                due.into(),
+                overdue.into(),
+                case.notes.into(),
+            ],
+        )?;
         for clock in &case.clocks {
             self.save_clock(case.id, clock)?;
         }
@@ -336,11 +333,11 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn cases_to_fire(&self, now: Time, limit: u32) -> Result<Vec<CaseId>, Error> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT DISTINCT case_id FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2")?;
-        let rows = statement.query_map(params![now.0, limit], |row| row.get(0).map(CaseId))?.collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+        self.sql.all(
+            "SELECT case_id FROM clock WHERE next_fire_at <= ?1 GROUP BY case_id ORDER BY min(next_fire_at) LIMIT ?2",
+            &[now.0.into(), limit.into()],
+            |row| Ok(CaseId(row.get(0)?)),
+        )
     }
 
     /// Writes a note, or the reason of a hand-over.
@@ -348,10 +345,11 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn insert_note(&mut self, case: CaseId, agent: AgentId, kind: &str, text: &str) -> Result<i64, Error> {
-        self.connection
-            .prepare_cached("INSERT INTO note (case_id, agent_id, at, kind, text) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![case.0, agent.0, self.now.0, kind, text])?;
-        Ok(self.connection.last_insert_rowid())
+        let id = self.sql.insert(
+            "INSERT INTO note (case_id, agent_id, at, kind, text) VALUES (?1, ?2, ?3, ?4, ?5)",
+            &[case.0.into(), agent.0.into(), self.now.0.into(), kind.into(), text.into()],
+        )?;
+        Ok(id)
     }
 
     /// Opens or closes the pause of a clock, for the record.
@@ -360,16 +358,15 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn record_pause(&mut self, case: CaseId, clock: &SlaClock, reason: Option<&str>) -> Result<(), Error> {
         match reason {
-            Some(reason) => self
-                .connection
-                .prepare_cached(
-                    "INSERT INTO pause (case_id, kind, cycle, started_at, reason) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
-                )?
-                .execute(params![case.0, clock.kind as i64, clock.cycle, self.now.0, reason])?,
-            None => self
-                .connection
-                .prepare_cached("UPDATE pause SET ended_at = ?4 WHERE case_id = ?1 AND kind = ?2 AND cycle = ?3 AND ended_at IS NULL")?
-                .execute(params![case.0, clock.kind as i64, clock.cycle, self.now.0])?,
+            Some(reason) => self.sql.execute(
+                "INSERT INTO pause (case_id, kind, cycle, started_at, reason) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO
+                 NOTHING",
+                &[case.0.into(), (clock.kind as i64).into(), clock.cycle.into(), self.now.0.into(), reason.into()],
+            )?,
+            None => self.sql.execute(
+                "UPDATE pause SET ended_at = ?4 WHERE case_id = ?1 AND kind = ?2 AND cycle = ?3 AND ended_at IS NULL",
+                &[case.0.into(), (clock.kind as i64).into(), clock.cycle.into(), self.now.0.into()],
+            )?,
         };
         Ok(())
     }
@@ -395,9 +392,8 @@ fn standing(clocks: &[SlaClock]) -> (Option<i64>, bool) {
 }
 
 /// A clock's columns, in the order of its table.
-fn clock_values(case: CaseId, policy: i64, clock: &SlaClock) -> [Value; 18] {
+fn clock_values(case: CaseId, policy: i64, clock: &SlaClock) -> [Value<'static>; 18] {
     let time = |at: Option<Time>| at.map(|at| at.0).into();
-    let word = |word: Option<&'static str>| word.map(str::to_owned).into();
     [
         case.0.into(),
         (clock.kind as i64).into(),
@@ -415,8 +411,8 @@ fn clock_values(case: CaseId, policy: i64, clock: &SlaClock) -> [Value; 18] {
         time(clock.met_at),
         time(clock.breached_at),
         time(clock.detected_at),
-        word(clock.cancelled.map(CancelReason::as_str)),
-        word(clock.breach_reason.map(BreachReason::as_str)),
+        clock.cancelled.map(CancelReason::as_str).into(),
+        clock.breach_reason.map(BreachReason::as_str).into(),
     ]
 }
 

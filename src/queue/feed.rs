@@ -1,12 +1,13 @@
 //! The event sequence as followers read it, and the rows that the search index is made of.
 
-use rusqlite::{OptionalExtension, Row, params};
+use std::collections::HashMap;
 
-use super::{Error, Reader};
+use super::{Error, Reader, sql::Row};
 use crate::{
-    case::{Actor, BrandId, CaseId, EventKind, Seq, Status},
+    case::{AccountId, Actor, BrandId, CaseId, EventKind, Seq, Status},
     clock::Time,
     mention::{Label, Lang, MentionId},
+    sla::{Kind, State},
     staff::{AgentId, TeamId},
 };
 
@@ -85,12 +86,12 @@ pub struct CaseFactsRow {
     pub media: bool,
 }
 
-fn event_of(row: &Row<'_>) -> rusqlite::Result<Event> {
+fn event_of(row: &Row<'_>) -> Result<Event, Error> {
     let kind: String = row.get(5)?;
     Ok(Event {
         seq: Seq(row.get(0)?),
-        case: row.get::<_, Option<i64>>(1)?.map(CaseId),
-        mention: row.get::<_, Option<i64>>(2)?.map(MentionId),
+        case: row.get::<Option<i64>>(1)?.map(CaseId),
+        mention: row.get::<Option<i64>>(2)?.map(MentionId),
         at: Time(row.get(3)?),
         actor: match row.get(4)? {
             0 => Actor::System,
@@ -108,11 +109,11 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn events_after(&self, seq: Seq, limit: u32) -> Result<Vec<Event>, Error> {
-        let mut statement = self.connection.prepare_cached(
+        self.sql.all(
             "SELECT seq, case_id, mention_id, at, actor, kind, payload FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-        )?;
-        let rows = statement.query_map(params![seq.0, limit], event_of)?.collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+            &[seq.0.into(), limit.into()],
+            event_of,
+        )
     }
 
     /// The life of a case, oldest first.
@@ -120,11 +121,11 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn case_events(&self, case: CaseId) -> Result<Vec<Event>, Error> {
-        let mut statement = self.connection.prepare_cached(
+        self.sql.all(
             "SELECT seq, case_id, mention_id, at, actor, kind, payload FROM event WHERE case_id = ?1 ORDER BY seq",
-        )?;
-        let rows = statement.query_map([case.0], event_of)?.collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+            &[case.0.into()],
+            event_of,
+        )
     }
 
     /// What the index holds of these mentions; unknown ids are left out.
@@ -132,46 +133,49 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn posts(&self, ids: &[MentionId]) -> Result<Vec<PostRow>, Error> {
-        let mut post = self.connection.prepare_cached(
-            "SELECT m.text, m.lang, s.key, c.handle, m.posted_at, m.reach, m.label, m.deleted_at FROM mention m
-             JOIN source s ON s.id = m.source_id JOIN contact c ON c.id = m.contact_id WHERE m.id = ?1",
+        let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let mut posts: HashMap<MentionId, PostRow> = HashMap::with_capacity(ids.len());
+        self.sql.each(
+            "SELECT m.id, m.text, m.lang, s.key, c.handle, m.posted_at, m.reach, m.label, m.deleted_at FROM mention m
+                 JOIN source s ON s.id = m.source_id JOIN contact c ON c.id = m.contact_id WHERE m.id IN (SELECT value FROM
+                 json_each(?1))",
+            &[numbers[..].into()],
+            |row| {
+                let mention = MentionId(row.get(0)?);
+                let post = PostRow {
+                    mention,
+                    text: row.get(1)?,
+                    lang: Lang::parse(row.get(2)?).unwrap_or_default(),
+                    source: row.get(3)?,
+                    accounts: Vec::new(),
+                    brands: Vec::new(),
+                    author: row.get(4)?,
+                    posted_at: Time(row.get(5)?),
+                    reach: u64::try_from(row.get::<Option<i64>>(6)?.unwrap_or(0)).unwrap_or(0),
+                    label: Label::parse(row.get(7)?).unwrap_or(Label::Other),
+                    deleted: row.get::<Option<i64>>(8)?.is_some(),
+                };
+                posts.insert(mention, post);
+                Ok(())
+            },
         )?;
-        let mut matches =
-            self.connection.prepare_cached("SELECT DISTINCT account_id, brand_id FROM mention_match WHERE mention_id = ?1")?;
-        let mut posts = Vec::with_capacity(ids.len());
-        for id in ids {
-            let found = post
-                .query_row([id.0], |row| {
-                    let lang: String = row.get(1)?;
-                    let label: String = row.get(6)?;
-                    Ok(PostRow {
-                        mention: *id,
-                        text: row.get(0)?,
-                        lang: Lang::parse(&lang).unwrap_or_default(),
-                        source: row.get(2)?,
-                        accounts: Vec::new(),
-                        brands: Vec::new(),
-                        author: row.get(3)?,
-                        posted_at: Time(row.get(4)?),
-                        reach: u64::try_from(row.get::<_, Option<i64>>(5)?.unwrap_or(0)).unwrap_or(0),
-                        label: Label::parse(&label).unwrap_or(Label::Other),
-                        deleted: row.get::<_, Option<i64>>(7)?.is_some(),
-                    })
-                })
-                .optional()?;
-            let Some(mut row) = found else { continue };
-            for pair in matches.query_map([id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))? {
-                let (account, brand) = pair?;
-                if let Some(account) = self.catalog.account(crate::case::AccountId(account)) {
-                    row.accounts.push(account.key.clone());
+        self.sql.each(
+            "SELECT DISTINCT mention_id, brand_id, account_id FROM mention_match WHERE mention_id IN (SELECT value FROM
+                 json_each(?1)) ORDER BY mention_id, brand_id, account_id",
+            &[numbers[..].into()],
+            |row| {
+                let brand = BrandId(row.get(1)?);
+                let account = self.catalog.account(AccountId(row.get(2)?));
+                if let Some(post) = posts.get_mut(&MentionId(row.get(0)?)) {
+                    post.accounts.extend(account.map(|account| account.key.clone()));
+                    if !post.brands.contains(&brand) {
+                        post.brands.push(brand);
+                    }
                 }
-                if !row.brands.contains(&BrandId(brand)) {
-                    row.brands.push(BrandId(brand));
-                }
-            }
-            posts.push(row);
-        }
-        Ok(posts)
+                Ok(())
+            },
+        )?;
+        Ok(ids.iter().filter_map(|id| posts.remove(id)).collect())
     }
 
     /// What search filters by; unknown cases are left out.
@@ -179,56 +183,66 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn case_facts(&self, ids: &[CaseId]) -> Result<Vec<CaseFactsRow>, Error> {
-        let mut case = self.connection.prepare_cached(
-            "SELECT c.mention_id, c.mentions, c.brand_id, c.team_id, c.label, c.status, c.assignee_id, c.notes, m.media IS NOT NULL
-             FROM cases c JOIN mention m ON m.id = c.mention_id WHERE c.id = ?1",
-        )?;
-        let mut joined = self.connection.prepare_cached("SELECT mention_id FROM case_mention WHERE case_id = ?1")?;
-        let mut clocks = self.connection.prepare_cached("SELECT kind, state, breached_at FROM clock WHERE case_id = ?1")?;
-        let mut facts = Vec::with_capacity(ids.len());
-        for id in ids {
-            let found = case
-                .query_row([id.0], |row| {
-                    let label: String = row.get(4)?;
-                    let status: String = row.get(5)?;
-                    Ok((
-                        CaseFactsRow {
-                            case: *id,
-                            mentions: vec![MentionId(row.get(0)?)],
-                            brand: BrandId(row.get(2)?),
-                            team: TeamId(row.get(3)?),
-                            label: Label::parse(&label).unwrap_or(Label::Other),
-                            status: Status::parse(&status).unwrap_or(Status::Closed),
-                            assignee: row.get::<_, Option<i64>>(6)?.map(AgentId),
-                            breached: false,
-                            met: false,
-                            answered: false,
-                            noted: row.get::<_, i64>(7)? > 0,
-                            media: row.get(8)?,
-                        },
-                        row.get::<_, i64>(1)? > 1,
-                    ))
-                })
-                .optional()?;
-            let Some((mut row, more)) = found else { continue };
-            if more {
-                for mention in joined.query_map([id.0], |row| row.get(0).map(MentionId))? {
-                    row.mentions.push(mention?);
+        let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let mut joined: Vec<i64> = Vec::new();
+        let mut facts: HashMap<CaseId, CaseFactsRow> = HashMap::with_capacity(ids.len());
+        self.sql.each(
+            "SELECT c.id, c.mention_id, c.mentions, c.brand_id, c.team_id, c.label, c.status, c.assignee_id, c.notes,
+                 m.media IS NOT NULL FROM cases c JOIN mention m ON m.id = c.mention_id WHERE c.id IN (SELECT value FROM
+                 json_each(?1))",
+            &[numbers[..].into()],
+            |row| {
+                let case = CaseId(row.get(0)?);
+                if row.get::<i64>(2)? > 1 {
+                    joined.push(case.0);
                 }
-            }
-            for clock in clocks
-                .query_map([id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?)))?
-            {
-                let (kind, state, breached_at) = clock?;
-                let answer = kind == crate::sla::Kind::FirstResponse as i64 || kind == crate::sla::Kind::NextResponse as i64;
-                let met = state == crate::sla::State::Met as i64;
-                row.breached |= breached_at.is_some() && !met;
-                row.met |= answer && met;
-                row.answered |= answer && (met || state == crate::sla::State::MetLate as i64);
-            }
-            facts.push(row);
+                let row = CaseFactsRow {
+                    case,
+                    mentions: vec![MentionId(row.get(1)?)],
+                    brand: BrandId(row.get(3)?),
+                    team: TeamId(row.get(4)?),
+                    label: Label::parse(row.get(5)?).unwrap_or(Label::Other),
+                    status: Status::parse(row.get(6)?).unwrap_or(Status::Closed),
+                    assignee: row.get::<Option<i64>>(7)?.map(AgentId),
+                    breached: false,
+                    met: false,
+                    answered: false,
+                    noted: row.get::<i64>(8)? > 0,
+                    media: row.get(9)?,
+                };
+                facts.insert(case, row);
+                Ok(())
+            },
+        )?;
+        if !joined.is_empty() {
+            self.sql.each(
+                "SELECT case_id, mention_id FROM case_mention WHERE case_id IN (SELECT value FROM json_each(?1)) ORDER BY
+                 case_id, mention_id",
+                &[joined[..].into()],
+                |row| {
+                    if let Some(facts) = facts.get_mut(&CaseId(row.get(0)?)) {
+                        facts.mentions.push(MentionId(row.get(1)?));
+                    }
+                    Ok(())
+                },
+            )?;
         }
-        Ok(facts)
+        self.sql.each(
+            "SELECT case_id, kind, state, breached_at FROM clock WHERE case_id IN (SELECT value FROM json_each(?1))",
+            &[numbers[..].into()],
+            |row| {
+                let (kind, state, breached_at): (i64, i64, Option<i64>) = (row.get(1)?, row.get(2)?, row.get(3)?);
+                let answer = kind == Kind::FirstResponse as i64 || kind == Kind::NextResponse as i64;
+                let met = state == State::Met as i64;
+                if let Some(facts) = facts.get_mut(&CaseId(row.get(0)?)) {
+                    facts.breached |= breached_at.is_some() && !met;
+                    facts.met |= answer && met;
+                    facts.answered |= answer && (met || state == State::MetLate as i64);
+                }
+                Ok(())
+            },
+        )?;
+        Ok(ids.iter().filter_map(|id| facts.remove(id)).collect())
     }
 
     /// What search filters by, of the cases after `after`.
@@ -236,8 +250,11 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn case_facts_after(&self, after: CaseId, limit: u32) -> Result<Vec<CaseFactsRow>, Error> {
-        let mut statement = self.connection.prepare_cached("SELECT id FROM cases WHERE id > ?1 ORDER BY id LIMIT ?2")?;
-        let ids = statement.query_map(params![after.0, limit], |row| row.get(0).map(CaseId))?.collect::<Result<Vec<_>, _>>()?;
+        let ids = self.sql.all(
+            "SELECT id FROM cases WHERE id > ?1 ORDER BY id LIMIT ?2",
+            &[after.0.into(), limit.into()],
+            |row| Ok(CaseId(row.get(0)?)),
+        )?;
         self.case_facts(&ids)
     }
 
@@ -246,16 +263,14 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn caseless_after(&self, after: MentionId, limit: u32) -> Result<Vec<(MentionId, BrandId)>, Error> {
-        let mut statement = self.connection.prepare_cached(
+        self.sql.all(
             "SELECT m.mention_id, min(m.brand_id) FROM mention_match m WHERE m.mention_id > ?1
              AND NOT EXISTS (SELECT 1 FROM cases c WHERE c.mention_id = m.mention_id)
              AND NOT EXISTS (SELECT 1 FROM case_mention j WHERE j.mention_id = m.mention_id)
              GROUP BY m.mention_id ORDER BY m.mention_id LIMIT ?2",
-        )?;
-        let rows = statement
-            .query_map(params![after.0, limit], |row| Ok((MentionId(row.get(0)?), BrandId(row.get(1)?))))?
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+            &[after.0.into(), limit.into()],
+            |row| Ok((MentionId(row.get(0)?), BrandId(row.get(1)?))),
+        )
     }
 
     /// The newest mention that any event up to `seq` speaks of.
@@ -264,7 +279,7 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn newest_mention_at(&self, seq: Seq) -> Result<MentionId, Error> {
         let newest: Option<i64> =
-            self.connection.query_row("SELECT max(mention_id) FROM event WHERE seq <= ?1", [seq.0], |row| row.get(0))?;
+            self.sql.one("SELECT max(mention_id) FROM event WHERE seq <= ?1", &[seq.0.into()], |row| row.get(0))?;
         Ok(MentionId(newest.unwrap_or(0)))
     }
 
@@ -273,8 +288,6 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn initials_of_all(&self) -> Result<Vec<(AgentId, String)>, Error> {
-        let mut statement = self.connection.prepare_cached("SELECT id, initials FROM agent")?;
-        let rows = statement.query_map([], |row| Ok((AgentId(row.get(0)?), row.get(1)?)))?.collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+        self.sql.all("SELECT id, initials FROM agent", &[], |row| Ok((AgentId(row.get(0)?), row.get(1)?)))
     }
 }

@@ -1,6 +1,5 @@
 //! How mentions enter the store: positions of the bus, contacts, mentions, dead letters.
 
-use rusqlite::{OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use super::{Error, Tx};
@@ -78,16 +77,15 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn advance(&mut self, consumer: &str, part: i64, from: &Mark, to: &Mark) -> Result<bool, Error> {
         if *from == Mark::default() {
-            self.connection
-                .prepare_cached("INSERT INTO position (consumer, part, next) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING")?
-                .execute(params![consumer, part])?;
+            self.sql.execute(
+                "INSERT INTO position (consumer, part, next) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING",
+                &[consumer.into(), part.into()],
+            )?;
         }
-        let moved = self
-            .connection
-            .prepare_cached(
-                "UPDATE position SET log = ?5, next = ?6 WHERE consumer = ?1 AND part = ?2 AND log = ?3 AND next = ?4",
-            )?
-            .execute(params![consumer, part, &*from.log, from.next, &*to.log, to.next])?;
+        let moved = self.sql.execute(
+            "UPDATE position SET log = ?5, next = ?6 WHERE consumer = ?1 AND part = ?2 AND log = ?3 AND next = ?4",
+            &[consumer.into(), part.into(), (&*from.log).into(), from.next.into(), (&*to.log).into(), to.next.into()],
+        )?;
         Ok(moved == 1)
     }
 
@@ -96,11 +94,11 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn bury(&mut self, log: &str, part: i64, position: i64, reason: &str, bytes: &[u8]) -> Result<(), Error> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO dead_letter (log, part, position, at, reason, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![log, part, position, self.now.0, reason, bytes])?;
+        self.sql.execute(
+            "INSERT INTO dead_letter (log, part, position, at, reason, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT
+                 DO NOTHING",
+            &[log.into(), part.into(), position.into(), self.now.0.into(), reason.into(), bytes.into()],
+        )?;
         Ok(())
     }
 
@@ -108,8 +106,8 @@ impl Tx<'_> {
         if let Some(id) = self.memory.sources.get(key) {
             return Ok(*id);
         }
-        self.connection.execute("INSERT INTO source (key) VALUES (?1) ON CONFLICT DO NOTHING", [key])?;
-        let id = self.connection.query_row("SELECT id FROM source WHERE key = ?1", [key], |row| row.get(0))?;
+        self.sql.execute("INSERT INTO source (key) VALUES (?1) ON CONFLICT DO NOTHING", &[key.into()])?;
+        let id = self.sql.one("SELECT id FROM source WHERE key = ?1", &[key.into()], |row| row.get(0))?;
         self.memory.sources.insert(key.to_owned(), id);
         Ok(id)
     }
@@ -139,34 +137,32 @@ impl Tx<'_> {
         // Two constant texts, so the statement cache serves both.
         let sql = match condition {
             "source_id = ?1 AND native_id = ?2" => {
-                "SELECT id, version, side, contact_id, coalesce(conversation, id), label, posted_at, deleted_at FROM mention WHERE source_id = ?1 AND native_id = ?2"
+                "SELECT id, version, side, contact_id, coalesce(conversation, id), label, posted_at, deleted_at FROM mention
+                 WHERE source_id = ?1 AND native_id = ?2"
             }
             _ => {
-                "SELECT id, version, side, contact_id, coalesce(conversation, id), label, posted_at, deleted_at FROM mention WHERE source_id = ?1 AND local_ref = ?2"
+                "SELECT id, version, side, contact_id, coalesce(conversation, id), label, posted_at, deleted_at FROM mention
+                 WHERE source_id = ?1 AND local_ref = ?2"
             }
         };
-        Ok(self
-            .connection
-            .prepare_cached(sql)?
-            .query_row(params![source, id], |row| {
-                let side: String = row.get(2)?;
-                let label: String = row.get(5)?;
-                Ok(Stored {
-                    id: MentionId(row.get(0)?),
-                    version: row.get(1)?,
-                    side: match side.as_str() {
-                        "ours" => Side::Ours,
-                        "other" => Side::Other,
-                        _ => Side::Customer,
-                    },
-                    contact: ContactId(row.get(3)?),
-                    conversation: row.get(4)?,
-                    label: Label::parse(&label).unwrap_or(Label::Other),
-                    posted_at: Time(row.get(6)?),
-                    deleted: row.get::<_, Option<i64>>(7)?.is_some(),
-                })
+        self.sql.optional(sql, &[source.into(), id.into()], |row| {
+            let side: String = row.get(2)?;
+            let label: String = row.get(5)?;
+            Ok(Stored {
+                id: MentionId(row.get(0)?),
+                version: row.get(1)?,
+                side: match side.as_str() {
+                    "ours" => Side::Ours,
+                    "other" => Side::Other,
+                    _ => Side::Customer,
+                },
+                contact: ContactId(row.get(3)?),
+                conversation: row.get(4)?,
+                label: Label::parse(&label).unwrap_or(Label::Other),
+                posted_at: Time(row.get(6)?),
+                deleted: row.get::<Option<i64>>(7)?.is_some(),
             })
-            .optional()?)
+        })
     }
 
     /// Was this mention deleted before it ever came?
@@ -177,10 +173,9 @@ impl Tx<'_> {
         if !self.memory.tombstones {
             return Ok(false);
         }
-        Ok(self
-            .connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM tombstone WHERE hash = ?1)")?
-            .query_row([key_hash(source, native_id)], |row| row.get(0))?)
+        self.sql.one("SELECT EXISTS (SELECT 1 FROM tombstone WHERE hash = ?1)", &[key_hash(source, native_id).into()], |row| {
+            row.get(0)
+        })
     }
 
     /// Remembers a delete that matched nothing; it wins over every later create.
@@ -189,9 +184,10 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn set_tombstone(&mut self, source: &str, native_id: &str) -> Result<(), Error> {
         self.memory.tombstones = true;
-        self.connection
-            .prepare_cached("INSERT INTO tombstone (hash, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-            .execute(params![key_hash(source, native_id), self.now.0])?;
+        self.sql.execute(
+            "INSERT INTO tombstone (hash, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            &[key_hash(source, native_id).into(), self.now.0.into()],
+        )?;
         Ok(())
     }
 
@@ -201,31 +197,38 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn contact(&mut self, source: &str, author: &Author) -> Result<(ContactId, bool), Error> {
         let source = self.source(source)?;
-        let known: Option<(i64, String, Option<String>, Option<i64>)> = self
-            .connection
-            .prepare_cached("SELECT id, handle, name, reach FROM contact WHERE source_id = ?1 AND native_id = ?2")?
-            .query_row(params![source, author.native_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-            .optional()?;
+        let known: Option<(i64, String, Option<String>, Option<i64>)> = self.sql.optional(
+            "SELECT id, handle, name, reach FROM contact WHERE source_id = ?1 AND native_id = ?2",
+            &[source.into(), (&author.native_id).into()],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )?;
         let reach = author.reach.map(|reach| i64::try_from(reach).unwrap_or(i64::MAX));
         let Some((id, handle, name, known_reach)) = known else {
-            self.connection
-                .prepare_cached(
-                    "INSERT INTO contact (source_id, native_id, handle, name, reach, first_seen_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )?
-                .execute(params![source, author.native_id, author.handle, author.name, reach, self.now.0])?;
-            return Ok((ContactId(self.connection.last_insert_rowid()), true));
+            let id = self.sql.insert(
+                "INSERT INTO contact (source_id, native_id, handle, name, reach, first_seen_at) VALUES (?1, ?2, ?3, ?4, ?5,
+                 ?6)",
+                &[
+                    source.into(),
+                    (&author.native_id).into(),
+                    (&author.handle).into(),
+                    (&author.name).into(),
+                    reach.into(),
+                    self.now.0.into(),
+                ],
+            )?;
+            return Ok((ContactId(id), true));
         };
         if handle != author.handle {
-            self.connection
-                .prepare_cached(
-                    "INSERT INTO contact_handle (contact_id, handle, until) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                )?
-                .execute(params![id, handle, self.now.0])?;
+            self.sql.execute(
+                "INSERT INTO contact_handle (contact_id, handle, until) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                &[id.into(), (&handle).into(), self.now.0.into()],
+            )?;
         }
         if handle != author.handle || name != author.name || known_reach != reach.or(known_reach) {
-            self.connection
-                .prepare_cached("UPDATE contact SET handle = ?2, name = ?3, reach = coalesce(?4, reach) WHERE id = ?1")?
-                .execute(params![id, author.handle, author.name, reach])?;
+            self.sql.execute(
+                "UPDATE contact SET handle = ?2, name = ?3, reach = coalesce(?4, reach) WHERE id = ?1",
+                &[id.into(), (&author.handle).into(), (&author.name).into(), reach.into()],
+            )?;
         }
         Ok((ContactId(id), false))
     }
@@ -235,11 +238,7 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn handle_of(&self, contact: ContactId) -> Result<Option<String>, Error> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT handle FROM contact WHERE id = ?1")?
-            .query_row([contact.0], |row| row.get(0))
-            .optional()?)
+        self.sql.optional("SELECT handle FROM contact WHERE id = ?1", &[contact.0.into()], |row| row.get(0))
     }
 
     /// Writes a mention that is not stored yet; without a `conversation` it begins one.
@@ -259,45 +258,43 @@ impl Tx<'_> {
         let engagement = envelope.engagement.unwrap_or_default();
         let posted_at = envelope.posted_at.unwrap_or(envelope.first_seen_at);
         let reach = envelope.author.as_ref().and_then(|author| author.reach);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO mention (source_id, native_id, local_ref, version, side, contact_id, conversation, parent, lang, label,
-                 confidence, unsure, posted_at, time_quality, first_seen_at, edited_at, reach, replies, shares, likes, visibility, url,
-                 media, signature, text)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
-            )?
-            .execute(params![
-                source,
-                envelope.native_id,
-                envelope.local_ref,
-                envelope.version(),
-                envelope.side.as_str(),
-                contact.0,
-                conversation,
-                envelope.parent,
-                verdict.lang.as_str(),
-                verdict.label.as_str(),
-                verdict.confidence,
-                verdict.unsure,
-                posted_at.0,
-                envelope.time_quality.as_str(),
-                envelope.first_seen_at.0,
-                envelope.edited_at.map(|at| at.0),
-                reach.map(|reach| i64::try_from(reach).unwrap_or(i64::MAX)),
-                count(engagement.replies),
-                count(engagement.shares),
-                count(engagement.likes),
-                envelope.visibility,
-                envelope.url,
-                media(envelope),
-                texts.signature.cast_signed(),
-                texts.masked,
-            ])?;
-        let id = MentionId(self.connection.last_insert_rowid());
+        let id = self.sql.insert(
+            "INSERT INTO mention (source_id, native_id, local_ref, version, side, contact_id, conversation, parent, lang,
+                 label, confidence, unsure, posted_at, time_quality, first_seen_at, edited_at, reach, replies, shares, likes,
+                 visibility, url, media, signature, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+                 ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
+            &[
+                source.into(),
+                (&envelope.native_id).into(),
+                (&envelope.local_ref).into(),
+                envelope.version().into(),
+                envelope.side.as_str().into(),
+                contact.0.into(),
+                conversation.into(),
+                (&envelope.parent).into(),
+                verdict.lang.as_str().into(),
+                verdict.label.as_str().into(),
+                verdict.confidence.into(),
+                verdict.unsure.into(),
+                posted_at.0.into(),
+                envelope.time_quality.as_str().into(),
+                envelope.first_seen_at.0.into(),
+                envelope.edited_at.map(|at| at.0).into(),
+                reach.map(|reach| i64::try_from(reach).unwrap_or(i64::MAX)).into(),
+                count(engagement.replies).into(),
+                count(engagement.shares).into(),
+                count(engagement.likes).into(),
+                (&envelope.visibility).into(),
+                (&envelope.url).into(),
+                (&media(envelope)).into(),
+                texts.signature.cast_signed().into(),
+                texts.masked.into(),
+            ],
+        )?;
+        let id = MentionId(id);
         if let Some(original) = texts.original {
-            self.connection
-                .prepare_cached("INSERT INTO mention_original (mention_id, text) VALUES (?1, ?2)")?
-                .execute(params![id.0, original])?;
+            self.sql
+                .execute("INSERT INTO mention_original (mention_id, text) VALUES (?1, ?2)", &[id.0.into(), original.into()])?;
         }
         self.judge(id, verdict, rules)?;
         Ok(id)
@@ -305,13 +302,15 @@ impl Tx<'_> {
 
     fn judge(&mut self, id: MentionId, verdict: &Verdict, rules: u32) -> Result<(), Error> {
         if verdict.reasons.is_empty() {
-            self.connection.prepare_cached("DELETE FROM judgement WHERE mention_id = ?1")?.execute([id.0])?;
+            self.sql.execute("DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
             return Ok(());
         }
         let reasons = serde_json::to_string(&verdict.reasons).unwrap_or_default();
-        self.connection
-            .prepare_cached("INSERT OR REPLACE INTO judgement (mention_id, rules, reasons) VALUES (?1, ?2, ?3)")?
-            .execute(params![id.0, rules, reasons])?;
+        self.sql.execute(
+            "INSERT INTO judgement (mention_id, rules, reasons) VALUES (?1, ?2, ?3)
+             ON CONFLICT (mention_id) DO UPDATE SET rules = excluded.rules, reasons = excluded.reasons",
+            &[id.0.into(), rules.into(), (&reasons).into()],
+        )?;
         Ok(())
     }
 
@@ -327,30 +326,29 @@ impl Tx<'_> {
         texts: Texts<'_>,
         rules: u32,
     ) -> Result<(), Error> {
-        self.connection
-            .prepare_cached(
-                "UPDATE mention SET version = ?2, lang = ?3, label = ?4, confidence = ?5, unsure = ?6, edited_at = ?7, url = coalesce(?8, url),
-                 signature = ?9, text = ?10, local_ref = coalesce(?11, local_ref), media = ?12 WHERE id = ?1",
-            )?
-            .execute(params![
-                id.0,
-                envelope.version(),
-                verdict.lang.as_str(),
-                verdict.label.as_str(),
-                verdict.confidence,
-                verdict.unsure,
-                envelope.edited_at.map(|at| at.0),
-                envelope.url,
-                texts.signature.cast_signed(),
-                texts.masked,
-                envelope.local_ref,
-                media(envelope),
-            ])?;
-        self.connection.prepare_cached("DELETE FROM mention_original WHERE mention_id = ?1")?.execute([id.0])?;
+        self.sql.execute(
+            "UPDATE mention SET version = ?2, lang = ?3, label = ?4, confidence = ?5, unsure = ?6, edited_at = ?7, url =
+                 coalesce(?8, url), signature = ?9, text = ?10, local_ref = coalesce(?11, local_ref), media = ?12 WHERE id =
+                 ?1",
+            &[
+                id.0.into(),
+                envelope.version().into(),
+                verdict.lang.as_str().into(),
+                verdict.label.as_str().into(),
+                verdict.confidence.into(),
+                verdict.unsure.into(),
+                envelope.edited_at.map(|at| at.0).into(),
+                (&envelope.url).into(),
+                texts.signature.cast_signed().into(),
+                texts.masked.into(),
+                (&envelope.local_ref).into(),
+                (&media(envelope)).into(),
+            ],
+        )?;
+        self.sql.execute("DELETE FROM mention_original WHERE mention_id = ?1", &[id.0.into()])?;
         if let Some(original) = texts.original {
-            self.connection
-                .prepare_cached("INSERT INTO mention_original (mention_id, text) VALUES (?1, ?2)")?
-                .execute(params![id.0, original])?;
+            self.sql
+                .execute("INSERT INTO mention_original (mention_id, text) VALUES (?1, ?2)", &[id.0.into(), original.into()])?;
         }
         self.judge(id, verdict, rules)
     }
@@ -360,17 +358,16 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn update_metrics(&mut self, id: MentionId, engagement: Engagement, reach: Option<u64>) -> Result<(), Error> {
-        self.connection
-            .prepare_cached(
-                "UPDATE mention SET replies = ?2, shares = ?3, likes = ?4, reach = coalesce(?5, reach) WHERE id = ?1",
-            )?
-            .execute(params![
-                id.0,
-                count(engagement.replies),
-                count(engagement.shares),
-                count(engagement.likes),
-                reach.map(|reach| i64::try_from(reach).unwrap_or(i64::MAX)),
-            ])?;
+        self.sql.execute(
+            "UPDATE mention SET replies = ?2, shares = ?3, likes = ?4, reach = coalesce(?5, reach) WHERE id = ?1",
+            &[
+                id.0.into(),
+                count(engagement.replies).into(),
+                count(engagement.shares).into(),
+                count(engagement.likes).into(),
+                reach.map(|reach| i64::try_from(reach).unwrap_or(i64::MAX)).into(),
+            ],
+        )?;
         Ok(())
     }
 
@@ -380,16 +377,16 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn erase_mention(&mut self, id: MentionId) -> Result<(), Error> {
         self.erased = true;
-        self.connection.execute(
+        self.sql.execute(
             "UPDATE mention SET text = '', media = NULL, url = NULL, signature = 0, deleted_at = ?2 WHERE id = ?1",
-            params![id.0, self.now.0],
+            &[id.0.into(), self.now.0.into()],
         )?;
-        self.connection.execute("DELETE FROM mention_original WHERE mention_id = ?1", [id.0])?;
-        self.connection.execute("DELETE FROM judgement WHERE mention_id = ?1", [id.0])?;
-        self.connection.execute(
-            "INSERT INTO erasure (source, native_id, at) SELECT s.key, m.native_id, ?2 FROM mention m JOIN source s ON s.id = m.source_id
-             WHERE m.id = ?1",
-            params![id.0, self.now.0],
+        self.sql.execute("DELETE FROM mention_original WHERE mention_id = ?1", &[id.0.into()])?;
+        self.sql.execute("DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
+        self.sql.execute(
+            "INSERT INTO erasure (source, native_id, at) SELECT s.key, m.native_id, ?2 FROM mention m JOIN source s ON
+                 s.id = m.source_id WHERE m.id = ?1",
+            &[id.0.into(), self.now.0.into()],
         )?;
         Ok(())
     }
@@ -406,13 +403,11 @@ impl Tx<'_> {
         addressed: bool,
         query: Option<&str>,
     ) -> Result<bool, Error> {
-        let added = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO mention_match (mention_id, brand_id, account_id, addressed, query) VALUES (?1, ?2, ?3, ?4, ?5)
+        let added = self.sql.execute(
+            "INSERT INTO mention_match (mention_id, brand_id, account_id, addressed, query) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![mention.0, brand.0, account.0, addressed, query.unwrap_or("")])?;
+            &[mention.0.into(), brand.0.into(), account.0.into(), addressed.into(), query.unwrap_or("").into()],
+        )?;
         Ok(added == 1)
     }
 
@@ -421,10 +416,11 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn matched_brand(&self, mention: MentionId, brand: BrandId) -> Result<bool, Error> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM mention_match WHERE mention_id = ?1 AND brand_id = ?2)")?
-            .query_row(params![mention.0, brand.0], |row| row.get(0))?)
+        self.sql.one(
+            "SELECT EXISTS (SELECT 1 FROM mention_match WHERE mention_id = ?1 AND brand_id = ?2)",
+            &[mention.0.into(), brand.0.into()],
+            |row| row.get(0),
+        )
     }
 
     /// Asks that the text of a post leave the bus: it came, or came again, after its delete.
@@ -432,9 +428,9 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn erase_from_bus(&mut self, source: &str, native_id: &str) -> Result<(), Error> {
-        self.connection.execute(
+        self.sql.execute(
             "INSERT INTO erasure (source, native_id, at) VALUES (?1, ?2, ?3)",
-            params![source, native_id, self.now.0],
+            &[source.into(), native_id.into(), self.now.0.into()],
         )?;
         Ok(())
     }
@@ -444,12 +440,9 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn pending_erasures(&self) -> Result<Vec<Erasure>, Error> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT id, source, native_id FROM erasure ORDER BY id LIMIT 100")?;
-        let rows = statement
-            .query_map([], |row| Ok(Erasure { id: row.get(0)?, source: row.get(1)?, native_id: row.get(2)? }))?
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+        self.sql.all("SELECT id, source, native_id FROM erasure ORDER BY id LIMIT 100", &[], |row| {
+            Ok(Erasure { id: row.get(0)?, source: row.get(1)?, native_id: row.get(2)? })
+        })
     }
 
     /// The bus has erased these; also from dead letters, which hold bytes of the bus.
@@ -458,9 +451,9 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn erasures_done(&mut self, done: &[Erasure]) -> Result<(), Error> {
         for Erasure { id, native_id, .. } in done {
-            self.connection.execute("DELETE FROM erasure WHERE id = ?1", [id])?;
-            self.connection
-                .execute("UPDATE dead_letter SET bytes = X'' WHERE instr(bytes, CAST(?1 AS BLOB)) > 0", [native_id])?;
+            self.sql.execute("DELETE FROM erasure WHERE id = ?1", &[(*id).into()])?;
+            self.sql
+                .execute("UPDATE dead_letter SET bytes = X'' WHERE instr(bytes, CAST(?1 AS BLOB)) > 0", &[native_id.into()])?;
         }
         self.erased = true;
         Ok(())

@@ -1,8 +1,6 @@
 //! The outbox: replies on their way to a platform, and the cursors of the streams that come from there.
 
-use rusqlite::{OptionalExtension, Row, params};
-
-use super::{Error, Reader, Tx};
+use super::{Error, Reader, Tx, sql::Row};
 use crate::{
     case::{AccountId, CaseId, ReplyId, ReplyState},
     clock::Time,
@@ -82,7 +80,7 @@ pub struct Watched {
 const REPLY_COLUMNS: &str = "r.id, r.case_id, r.mention_id, r.account_id, r.agent_id, r.text, r.state, r.created_at, r.due_at, r.attempts, \
      r.native_id, r.url, r.sent_at, r.reason";
 
-fn reply_of(row: &Row<'_>) -> rusqlite::Result<Reply> {
+fn reply_of(row: &Row<'_>) -> Result<Reply, Error> {
     let state: String = row.get(6)?;
     Ok(Reply {
         id: ReplyId(row.get(0)?),
@@ -97,12 +95,12 @@ fn reply_of(row: &Row<'_>) -> rusqlite::Result<Reply> {
         attempts: row.get(9)?,
         native_id: row.get(10)?,
         url: row.get(11)?,
-        sent_at: row.get::<_, Option<i64>>(12)?.map(Time),
+        sent_at: row.get::<Option<i64>>(12)?.map(Time),
         reason: row.get(13)?,
     })
 }
 
-fn outgoing_of(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
+fn outgoing_of(row: &Row<'_>) -> Result<Outgoing, Error> {
     let lang: String = row.get(8)?;
     Ok(Outgoing {
         id: ReplyId(row.get(0)?),
@@ -118,8 +116,10 @@ fn outgoing_of(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
     })
 }
 
-const OUTGOING: &str = "SELECT r.id, a.key, r.text, m.native_id, m.local_ref, c.handle, m.visibility, r.idempotency_key, m.lang, r.attempts
-     FROM reply r JOIN account a ON a.id = r.account_id JOIN mention m ON m.id = r.mention_id JOIN contact c ON c.id = m.contact_id";
+const OUTGOING: &str =
+    "SELECT r.id, a.key, r.text, m.native_id, m.local_ref, c.handle, m.visibility, r.idempotency_key, m.lang,
+                 r.attempts FROM reply r JOIN account a ON a.id = r.account_id JOIN mention m ON m.id = r.mention_id JOIN
+                 contact c ON c.id = m.contact_id";
 
 impl Tx<'_> {
     /// Puts a reply into the outbox.
@@ -138,23 +138,22 @@ impl Tx<'_> {
         due_at: Time,
         idempotency_key: &str,
     ) -> Result<ReplyId, Error> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO reply (case_id, mention_id, account_id, agent_id, text, state, created_at, due_at, idempotency_key)
+        let id = self.sql.insert(
+            "INSERT INTO reply (case_id, mention_id, account_id, agent_id, text, state, created_at, due_at, idempotency_key)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                case.0,
-                mention.0,
-                account.0,
-                agent.0,
-                text,
-                state.as_str(),
-                self.now.0,
-                due_at.0,
-                idempotency_key
-            ])?;
-        Ok(ReplyId(self.connection.last_insert_rowid()))
+            &[
+                case.0.into(),
+                mention.0.into(),
+                account.0.into(),
+                agent.0.into(),
+                text.into(),
+                state.as_str().into(),
+                self.now.0.into(),
+                due_at.0.into(),
+                idempotency_key.into(),
+            ],
+        )?;
+        Ok(ReplyId(id))
     }
 
     /// Loads a reply; none when there is no such row.
@@ -163,7 +162,7 @@ impl Tx<'_> {
     /// When the store cannot be read.
     pub fn load_reply(&self, id: ReplyId) -> Result<Option<Reply>, Error> {
         let sql = format!("SELECT {REPLY_COLUMNS} FROM reply r WHERE r.id = ?1");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([id.0], reply_of).optional()?)
+        self.sql.optional(&sql, &[id.0.into()], reply_of)
     }
 
     /// The newest reply of a case that left or may yet leave, if it was written at `since` or later.
@@ -175,7 +174,7 @@ impl Tx<'_> {
             "SELECT {REPLY_COLUMNS} FROM reply r WHERE r.case_id = ?1 AND r.mention_id = ?2 AND r.created_at >= ?3
              AND r.state IN ('queued', 'sending', 'sent', 'unknown') ORDER BY r.id DESC LIMIT 1"
         );
-        Ok(self.connection.prepare_cached(&sql)?.query_row(params![case.0, mention.0, since.0], reply_of).optional()?)
+        self.sql.optional(&sql, &[case.0.into(), mention.0.into(), since.0.into()], reply_of)
     }
 
     /// The reply that the platform knows by this id.
@@ -183,11 +182,7 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn reply_with_native_id(&self, native_id: &str) -> Result<Option<ReplyId>, Error> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT id FROM reply WHERE native_id = ?1")?
-            .query_row([native_id], |row| row.get(0).map(ReplyId))
-            .optional()?)
+        self.sql.optional("SELECT id FROM reply WHERE native_id = ?1", &[native_id.into()], |row| Ok(ReplyId(row.get(0)?)))
     }
 
     /// The reply of a case that is being sent, or may have been, and says what `text` says.
@@ -195,13 +190,12 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn reply_in_flight(&self, case: CaseId, text: &str) -> Result<Option<ReplyId>, Error> {
-        Ok(self
-            .connection
-            .prepare_cached(
-                "SELECT id FROM reply WHERE case_id = ?1 AND state IN ('sending', 'unknown') AND instr(?2, text) > 0 ORDER BY id DESC LIMIT 1",
-            )?
-            .query_row(params![case.0, text], |row| row.get(0).map(ReplyId))
-            .optional()?)
+        self.sql.optional(
+            "SELECT id FROM reply WHERE case_id = ?1 AND state IN ('sending', 'unknown') AND instr(?2, text) > 0 ORDER BY
+                 id DESC LIMIT 1",
+            &[case.0.into(), text.into()],
+            |row| Ok(ReplyId(row.get(0)?)),
+        )
     }
 
     /// Moves a reply to another state.
@@ -215,9 +209,10 @@ impl Tx<'_> {
         reason: Option<&str>,
         due_at: Option<Time>,
     ) -> Result<(), Error> {
-        self.connection
-            .prepare_cached("UPDATE reply SET state = ?2, reason = ?3, due_at = coalesce(?4, due_at) WHERE id = ?1")?
-            .execute(params![id.0, state.as_str(), reason, due_at.map(|at| at.0)])?;
+        self.sql.execute(
+            "UPDATE reply SET state = ?2, reason = ?3, due_at = coalesce(?4, due_at) WHERE id = ?1",
+            &[id.0.into(), state.as_str().into(), reason.into(), due_at.map(|at| at.0).into()],
+        )?;
         Ok(())
     }
 
@@ -226,11 +221,10 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn set_reply_sent(&mut self, id: ReplyId, native_id: &str, url: Option<&str>, at: Time) -> Result<(), Error> {
-        self.connection
-            .prepare_cached(
-                "UPDATE reply SET state = 'sent', native_id = ?2, url = ?3, sent_at = ?4, reason = NULL WHERE id = ?1",
-            )?
-            .execute(params![id.0, native_id, url, at.0])?;
+        self.sql.execute(
+            "UPDATE reply SET state = 'sent', native_id = ?2, url = ?3, sent_at = ?4, reason = NULL WHERE id = ?1",
+            &[id.0.into(), native_id.into(), url.into(), at.0.into()],
+        )?;
         Ok(())
     }
 
@@ -243,13 +237,11 @@ impl Tx<'_> {
         let sql = format!(
             "{OUTGOING} WHERE r.state = 'queued' AND r.due_at <= ?1 AND a.key IN (SELECT value FROM json_each(?2)) ORDER BY r.due_at LIMIT 1"
         );
-        let taken = self.connection.prepare_cached(&sql)?.query_row(params![self.now.0, keys], outgoing_of).optional()?;
+        let taken = self.sql.optional(&sql, &[self.now.0.into(), (&keys).into()], outgoing_of)?;
         let Some(mut taken) = taken else {
             return Ok(None);
         };
-        self.connection
-            .prepare_cached("UPDATE reply SET state = 'sending', attempts = attempts + 1 WHERE id = ?1")?
-            .execute([taken.id.0])?;
+        self.sql.execute("UPDATE reply SET state = 'sending', attempts = attempts + 1 WHERE id = ?1", &[taken.id.0.into()])?;
         taken.attempts += 1;
         Ok(Some(taken))
     }
@@ -259,12 +251,11 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn save_cursor(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO stream_cursor (name, value, saved_at) VALUES (?1, ?2, ?3)
+        self.sql.execute(
+            "INSERT INTO stream_cursor (name, value, saved_at) VALUES (?1, ?2, ?3)
                  ON CONFLICT (name) DO UPDATE SET value = excluded.value, saved_at = excluded.saved_at",
-            )?
-            .execute(params![name, value, self.now.0])?;
+            &[name.into(), value.into(), self.now.0.into()],
+        )?;
         Ok(())
     }
 }
@@ -275,11 +266,7 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn cursor(&self, name: &str) -> Result<Option<String>, Error> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT value FROM stream_cursor WHERE name = ?1")?
-            .query_row([name], |row| row.get(0))
-            .optional()?)
+        self.sql.optional("SELECT value FROM stream_cursor WHERE name = ?1", &[name.into()], |row| row.get(0))
     }
 
     /// Where a consumer of the bus goes on; at the beginning when it is new.
@@ -288,10 +275,12 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn mark(&self, consumer: &str, part: i64) -> Result<Mark, Error> {
         Ok(self
-            .connection
-            .prepare_cached("SELECT log, next FROM position WHERE consumer = ?1 AND part = ?2")?
-            .query_row(params![consumer, part], |row| Ok(Mark { log: row.get::<_, String>(0)?.into(), next: row.get(1)? }))
-            .optional()?
+            .sql
+            .optional(
+                "SELECT log, next FROM position WHERE consumer = ?1 AND part = ?2",
+                &[consumer.into(), part.into()],
+                |row| Ok(Mark { log: row.get::<String>(0)?.into(), next: row.get(1)? }),
+            )?
             .unwrap_or_default())
     }
 
@@ -301,9 +290,7 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn replies_in_doubt(&self) -> Result<Vec<Outgoing>, Error> {
         let sql = format!("{OUTGOING} WHERE r.state = 'sending' ORDER BY r.id");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([], outgoing_of)?.collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+        self.sql.all(&sql, &[], outgoing_of)
     }
 
     /// When the next queued reply is due.
@@ -311,10 +298,7 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn next_reply_due(&self) -> Result<Option<Time>, Error> {
-        let due: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT min(due_at) FROM reply WHERE state = 'queued'")?
-            .query_row([], |row| row.get(0))?;
+        let due: Option<i64> = self.sql.one("SELECT min(due_at) FROM reply WHERE state = 'queued'", &[], |row| row.get(0))?;
         Ok(due.map(Time))
     }
 
@@ -323,16 +307,13 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn watched(&self, source: &str, since: Time, limit: u32) -> Result<Vec<Watched>, Error> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT m.native_id, m.local_ref, m.version FROM mention m WHERE m.source_id = (SELECT id FROM source WHERE key = ?1)
-             AND m.local_ref IS NOT NULL AND m.deleted_at IS NULL AND m.side = 'customer' AND m.first_seen_at >= ?2 ORDER BY m.id DESC LIMIT ?3",
-        )?;
-        let rows = statement
-            .query_map(params![source, since.0, limit], |row| {
-                Ok(Watched { native_id: row.get(0)?, local_ref: row.get(1)?, version: row.get(2)? })
-            })?
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+        self.sql.all(
+            "SELECT m.native_id, m.local_ref, m.version FROM mention m WHERE m.source_id = (SELECT id FROM source WHERE
+                 key = ?1) AND m.local_ref IS NOT NULL AND m.deleted_at IS NULL AND m.side = 'customer' AND m.first_seen_at
+                 >= ?2 ORDER BY m.id DESC LIMIT ?3",
+            &[source.into(), since.0.into(), limit.into()],
+            |row| Ok(Watched { native_id: row.get(0)?, local_ref: row.get(1)?, version: row.get(2)? }),
+        )
     }
 
     /// The replies of a case, oldest first.
@@ -341,8 +322,6 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn replies(&self, case: CaseId) -> Result<Vec<Reply>, Error> {
         let sql = format!("SELECT {REPLY_COLUMNS} FROM reply r WHERE r.case_id = ?1 ORDER BY r.id");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([case.0], reply_of)?.collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+        self.sql.all(&sql, &[case.0.into()], reply_of)
     }
 }

@@ -1,13 +1,14 @@
 //! What the pages and the API read: queues in order, one case whole, counts.
 
-use rusqlite::{OptionalExtension, Row, params, params_from_iter, types::Value};
+use std::collections::HashMap;
 
 use super::{
     Case, Error, Event, Reader, Reply,
     cases::{CASE_COLUMNS, CLOCK_COLUMNS, case_of, clock_of},
+    sql::{Row, Value},
 };
 use crate::{
-    case::{AccountId, CaseId},
+    case::{AccountId, Actor, CaseId},
     clock::Time,
     mention::{ContactId, Label, Lang, MentionId, Reason, Side, TimeQuality},
     sla::SlaClock,
@@ -201,7 +202,7 @@ const MENTION_COLUMNS: &str = "m.id, m.side, m.contact_id, co.handle, co.name, m
 const MENTION_JOINS: &str =
     "JOIN contact co ON co.id = m.contact_id JOIN source s ON s.id = m.source_id LEFT JOIN judgement j ON j.mention_id = m.id";
 
-fn mention_of(row: &Row<'_>, at: usize) -> rusqlite::Result<MentionView> {
+fn mention_of(row: &Row<'_>, at: usize) -> Result<MentionView, Error> {
     let side: String = row.get(at + 1)?;
     let lang: String = row.get(at + 7)?;
     let quality: String = row.get(at + 11)?;
@@ -218,7 +219,7 @@ fn mention_of(row: &Row<'_>, at: usize) -> rusqlite::Result<MentionView> {
         contact: ContactId(row.get(at + 2)?),
         handle: row.get(at + 3)?,
         name: row.get(at + 4)?,
-        reach: row.get::<_, Option<i64>>(at + 5)?.and_then(|reach| u64::try_from(reach).ok()),
+        reach: row.get::<Option<i64>>(at + 5)?.and_then(|reach| u64::try_from(reach).ok()),
         text: row.get(at + 6)?,
         lang: Lang::parse(&lang).unwrap_or_default(),
         source: row.get(at + 8)?,
@@ -230,12 +231,12 @@ fn mention_of(row: &Row<'_>, at: usize) -> rusqlite::Result<MentionView> {
             _ => TimeQuality::Unknown,
         },
         first_seen_at: Time(row.get(at + 12)?),
-        edited_at: row.get::<_, Option<i64>>(at + 13)?.map(Time),
-        deleted_at: row.get::<_, Option<i64>>(at + 14)?.map(Time),
+        edited_at: row.get::<Option<i64>>(at + 13)?.map(Time),
+        deleted_at: row.get::<Option<i64>>(at + 14)?.map(Time),
         label: Label::parse(&label).unwrap_or(Label::Other),
         reasons: reasons.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
         media: media.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
-        addressed: row.get::<_, i64>(at + 18)? != 0,
+        addressed: row.get::<i64>(at + 18)? != 0,
     })
 }
 
@@ -249,22 +250,26 @@ const FILTER: &str = "c.finished = 0 AND c.team_id IN (SELECT value FROM json_ea
 
 impl QueueFilter {
     /// The parameters 1 to 8 of [`FILTER`] and of what goes with it.
-    fn values(&self, now: Time) -> Vec<Value> {
+    fn values<'v>(&'v self, teams: &'v [i64], now: Time) -> Vec<Value<'v>> {
         let owner = match self.owner {
             Owner::Any => -1,
             Owner::Nobody => 0,
             Owner::Agent(agent) => agent.0,
         };
         vec![
-            serde_json::to_string(&self.teams).unwrap_or_default().into(),
-            self.label.map(|label| label.as_str().to_owned()).into(),
+            teams.into(),
+            self.label.map(Label::as_str).into(),
             self.unsure.into(),
             self.account.map(|account| account.0).into(),
             owner.into(),
-            self.lang.map(|lang| lang.as_str().to_owned()).into(),
-            self.platform.clone().into(),
+            self.lang.map(Lang::as_str).into(),
+            (&self.platform).into(),
             now.0.into(),
         ]
+    }
+
+    fn team_ids(&self) -> Vec<i64> {
+        self.teams.iter().map(|team| team.0).collect()
     }
 }
 
@@ -276,15 +281,14 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn queue(&self, filter: &QueueFilter, viewer: AgentId, now: Time, limit: u32) -> Result<Vec<QueueRow>, Error> {
         let sql = format!(
-            "SELECT c.id FROM cases c WHERE {FILTER}
-             ORDER BY c.priority = 3 DESC, c.overdue = 1 OR coalesce(c.due_at <= ?8, 0), c.due_at IS NULL, c.due_at, c.id LIMIT ?9"
+            "SELECT c.id FROM cases c WHERE {FILTER} ORDER BY c.priority = 3 DESC, c.overdue = 1 OR (c.due_at IS NOT NULL
+                 AND c.due_at <= ?8), c.due_at IS NULL, c.due_at, c.id LIMIT ?9"
         );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut values = filter.values(now);
+        let teams = filter.team_ids();
+        let mut values = filter.values(&teams, now);
         values.push(limit.into());
-        let ids =
-            statement.query_map(params_from_iter(values), |row| row.get(0).map(CaseId))?.collect::<Result<Vec<_>, _>>()?;
-        ids.into_iter().filter_map(|id| self.queue_row(id, viewer).transpose()).collect()
+        let ids: Vec<i64> = self.sql.all(&sql, &values, |row| row.get(0))?;
+        self.queue_rows(&ids, viewer)
     }
 
     /// One line of a queue, whatever the case's state.
@@ -292,36 +296,47 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn queue_row(&self, id: CaseId, viewer: AgentId) -> Result<Option<QueueRow>, Error> {
-        let sql = format!(
-            "SELECT {CASE_COLUMNS}, a.initials, EXISTS (SELECT 1 FROM draft d WHERE d.case_id = c.id AND d.agent_id = ?2 AND d.text <> ''),
-             EXISTS (SELECT 1 FROM reply r WHERE r.case_id = c.id AND r.state IN ('failed', 'unknown')), {MENTION_COLUMNS}
-             FROM cases c JOIN policy p ON p.id = c.policy_id LEFT JOIN agent a ON a.id = c.assignee_id
-             JOIN mention m ON m.id = c.latest_mention_id {MENTION_JOINS} WHERE c.id = ?1"
-        );
-        let row = self
-            .connection
-            .prepare_cached(&sql)?
-            .query_row(params![id.0, viewer.0], |row| {
-                Ok(QueueRow {
-                    case: case_of(row)?,
-                    assignee: row.get(27)?,
-                    draft: row.get(28)?,
-                    trouble: row.get(29)?,
-                    mention: mention_of(row, 30)?,
-                })
-            })
-            .optional()?;
-        let Some(mut row) = row else { return Ok(None) };
-        row.case.clocks = self.clocks(id)?;
-        Ok(Some(row))
+        Ok(self.queue_rows(&[id.0], viewer)?.pop())
     }
 
-    fn clocks(&self, case: CaseId) -> Result<Vec<SlaClock>, Error> {
+    fn queue_rows(&self, ids: &[i64], viewer: AgentId) -> Result<Vec<QueueRow>, Error> {
         let sql = format!(
-            "SELECT {CLOCK_COLUMNS} FROM clock k JOIN policy p ON p.id = k.policy_id WHERE k.case_id = ?1 ORDER BY k.kind, k.cycle"
+            "SELECT {CASE_COLUMNS}, a.initials, EXISTS (SELECT 1 FROM draft d WHERE d.case_id = c.id AND d.agent_id = ?2
+                 AND d.text <> ''), EXISTS (SELECT 1 FROM reply r WHERE r.case_id = c.id AND r.state IN ('failed',
+                 'unknown')), {MENTION_COLUMNS} FROM cases c JOIN policy p ON p.id = c.policy_id LEFT JOIN agent a ON a.id =
+                 c.assignee_id JOIN mention m ON m.id = c.latest_mention_id {MENTION_JOINS} WHERE c.id IN (SELECT value FROM
+                 json_each(?1))"
         );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        Ok(statement.query_map([case.0], clock_of)?.collect::<Result<Vec<_>, _>>()?)
+        let mut rows: HashMap<i64, QueueRow> = HashMap::with_capacity(ids.len());
+        self.sql.each(&sql, &[ids.into(), viewer.0.into()], |row| {
+            let line = QueueRow {
+                case: case_of(row)?,
+                assignee: row.get(27)?,
+                draft: row.get(28)?,
+                trouble: row.get(29)?,
+                mention: mention_of(row, 30)?,
+            };
+            rows.insert(line.case.id.0, line);
+            Ok(())
+        })?;
+        self.clocks(ids, |case, clock| {
+            if let Some(row) = rows.get_mut(&case) {
+                row.case.clocks.push(clock);
+            }
+        })?;
+        Ok(ids.iter().filter_map(|id| rows.remove(id)).collect())
+    }
+
+    /// The clocks of cases, for each case by kind and cycle.
+    fn clocks(&self, cases: &[i64], mut take: impl FnMut(i64, SlaClock)) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT {CLOCK_COLUMNS}, k.case_id FROM clock k JOIN policy p ON p.id = k.policy_id
+             WHERE k.case_id IN (SELECT value FROM json_each(?1)) ORDER BY k.case_id, k.kind, k.cycle"
+        );
+        self.sql.each(&sql, &[cases.into()], |row| {
+            take(row.get(18)?, clock_of(row)?);
+            Ok(())
+        })
     }
 
     /// The figures above a queue.
@@ -330,18 +345,20 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn queue_counts(&self, filter: &QueueFilter, now: Time) -> Result<QueueCounts, Error> {
         let sql = format!(
-            "SELECT count(*), coalesce(sum(c.overdue = 1 OR c.due_at <= ?8), 0), coalesce(sum(c.assignee_id IS NULL), 0),
-             min(CASE WHEN c.overdue = 0 AND c.due_at > ?8 THEN c.due_at END) FROM cases c WHERE {FILTER}"
+            "SELECT count(*), count(*) FILTER (WHERE c.overdue = 1 OR c.due_at <= ?8), count(*) FILTER (WHERE
+                 c.assignee_id IS NULL), min(CASE WHEN c.overdue = 0 AND c.due_at > ?8 THEN c.due_at END) FROM cases c WHERE
+                 {FILTER}"
         );
-        Ok(self.connection.prepare_cached(&sql)?.query_row(params_from_iter(filter.values(now)), |row| {
-            let whole = |index: usize| row.get::<_, i64>(index).map(|number| u64::try_from(number).unwrap_or(0));
+        let teams = filter.team_ids();
+        self.sql.one(&sql, &filter.values(&teams, now), |row| {
+            let whole = |index: usize| row.get::<i64>(index).map(|number| u64::try_from(number).unwrap_or(0));
             Ok(QueueCounts {
                 open: whole(0)?,
                 overdue: whole(1)?,
                 unclaimed: whole(2)?,
-                next_due: row.get::<_, Option<i64>>(3)?.map(Time),
+                next_due: row.get::<Option<i64>>(3)?.map(Time),
             })
-        })?)
+        })
     }
 
     /// Open cases by team, for the navigation; a team without any is left out.
@@ -349,12 +366,9 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn open_by_team(&self) -> Result<Vec<(TeamId, u64)>, Error> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT team_id, count(*) FROM cases WHERE finished = 0 GROUP BY team_id")?;
-        let rows = statement
-            .query_map([], |row| Ok((TeamId(row.get(0)?), u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0))))?
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+        self.sql.all("SELECT team_id, count(*) FROM cases WHERE finished = 0 GROUP BY team_id", &[], |row| {
+            Ok((TeamId(row.get(0)?), u64::try_from(row.get::<i64>(1)?).unwrap_or(0)))
+        })
     }
 
     /// The case alone, for authorisation and for small answers.
@@ -363,10 +377,10 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn case(&self, id: CaseId) -> Result<Option<Case>, Error> {
         let sql = format!("SELECT {CASE_COLUMNS} FROM cases c JOIN policy p ON p.id = c.policy_id WHERE c.id = ?1");
-        let Some(mut case) = self.connection.prepare_cached(&sql)?.query_row([id.0], case_of).optional()? else {
+        let Some(mut case) = self.sql.optional(&sql, &[id.0.into()], case_of)? else {
             return Ok(None);
         };
-        case.clocks = self.clocks(id)?;
+        self.clocks(&[id.0], |_, clock| case.clocks.push(clock))?;
         Ok(Some(case))
     }
 
@@ -376,60 +390,65 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn case_view(&self, id: CaseId, viewer: AgentId) -> Result<Option<CaseView>, Error> {
         let Some(case) = self.case(id)? else { return Ok(None) };
-        let assignee = case.assignee.map_or(Ok(None), |agent| self.initials(agent))?;
-        let mut replies = Vec::new();
-        for reply in self.replies(id)? {
-            let initials = self.initials(reply.agent)?.unwrap_or_default();
-            replies.push((reply, initials));
-        }
-        let mut events = Vec::new();
-        for event in self.case_events(id)? {
-            let initials = match event.actor {
-                crate::case::Actor::Agent(agent) => self.initials(agent)?,
-                _ => None,
-            };
-            events.push((event, initials));
-        }
+        let replies = self.replies(id)?;
+        let events = self.case_events(id)?;
+        let actors = events.iter().filter_map(|event| match event.actor {
+            Actor::Agent(agent) => Some(agent),
+            _ => None,
+        });
+        let people: Vec<i64> = case
+            .assignee
+            .into_iter()
+            .chain(replies.iter().map(|reply| reply.agent))
+            .chain(actors)
+            .map(|agent| agent.0)
+            .collect();
+        let initials: HashMap<AgentId, String> = self
+            .sql
+            .all("SELECT id, initials FROM agent WHERE id IN (SELECT value FROM json_each(?1))", &[people[..].into()], |row| {
+                Ok((AgentId(row.get(0)?), row.get(1)?))
+            })?
+            .into_iter()
+            .collect();
+        let of = |agent: AgentId| initials.get(&agent).cloned();
         Ok(Some(CaseView {
-            assignee,
+            assignee: case.assignee.and_then(of),
             thread: self.thread(&case)?,
-            replies,
+            replies: replies
+                .into_iter()
+                .map(|reply| (of(reply.agent).unwrap_or_default(), reply))
+                .map(|(by, reply)| (reply, by))
+                .collect(),
             notes: self.notes(id)?,
             earlier: self.earlier_cases(&case)?,
-            events,
+            events: events
+                .into_iter()
+                .map(|event| {
+                    let by = if let Actor::Agent(agent) = event.actor { of(agent) } else { None };
+                    (event, by)
+                })
+                .collect(),
             drafts: self.drafts(id, viewer)?,
             case,
         }))
     }
 
-    fn initials(&self, agent: AgentId) -> Result<Option<String>, Error> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT initials FROM agent WHERE id = ?1")?
-            .query_row([agent.0], |row| row.get(0))
-            .optional()?)
-    }
-
     /// Mentions of the case's conversation, and those that joined it from elsewhere, by time.
     fn thread(&self, case: &Case) -> Result<Vec<MentionView>, Error> {
         let sql = format!(
-            "SELECT {MENTION_COLUMNS} FROM mention m {MENTION_JOINS} WHERE m.id IN (
-                 SELECT id FROM mention WHERE conversation = ?1 OR id = ?1 UNION SELECT mention_id FROM case_mention WHERE case_id = ?2 UNION SELECT ?3)
-             ORDER BY m.posted_at, m.id LIMIT 500"
+            "SELECT {MENTION_COLUMNS} FROM mention m {MENTION_JOINS} WHERE m.id IN ( SELECT id FROM mention WHERE
+                 conversation = ?1 OR id = ?1 UNION SELECT mention_id FROM case_mention WHERE case_id = ?2 UNION SELECT ?3)
+                 ORDER BY m.posted_at, m.id LIMIT 500"
         );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement
-            .query_map(params![case.conversation, case.id.0, case.mention.0], |row| mention_of(row, 0))?
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+        self.sql.all(&sql, &[case.conversation.into(), case.id.0.into(), case.mention.0.into()], |row| mention_of(row, 0))
     }
 
     fn notes(&self, case: CaseId) -> Result<Vec<NoteView>, Error> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT n.id, a.initials, n.at, n.kind, n.text FROM note n JOIN agent a ON a.id = n.agent_id WHERE n.case_id = ?1 ORDER BY n.id",
-        )?;
-        let rows = statement
-            .query_map([case.0], |row| {
+        self.sql.all(
+            "SELECT n.id, a.initials, n.at, n.kind, n.text FROM note n JOIN agent a ON a.id = n.agent_id WHERE n.case_id
+                 = ?1 ORDER BY n.id",
+            &[case.0.into()],
+            |row| {
                 Ok(NoteView {
                     id: row.get(0)?,
                     initials: row.get(1)?,
@@ -437,18 +456,17 @@ impl Reader<'_> {
                     kind: row.get(3)?,
                     text: row.get(4)?,
                 })
-            })?
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+            },
+        )
     }
 
     fn earlier_cases(&self, case: &Case) -> Result<Vec<EarlierCase>, Error> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT c.id, c.label, c.opened_at, c.status, c.disposition, substr(m.text, 1, 120) FROM cases c JOIN mention m ON m.id = c.mention_id
-             WHERE c.contact_id = ?1 AND c.brand_id = ?2 AND c.id <> ?3 ORDER BY c.id DESC LIMIT 10",
-        )?;
-        let rows = statement
-            .query_map(params![case.contact.0, case.brand.0, case.id.0], |row| {
+        self.sql.all(
+            "SELECT c.id, c.label, c.opened_at, c.status, c.disposition, substr(m.text, 1, 120) FROM cases c JOIN mention
+                 m ON m.id = c.mention_id WHERE c.contact_id = ?1 AND c.brand_id = ?2 AND c.id <> ?3 ORDER BY c.id DESC LIMIT
+                 10",
+            &[case.contact.0.into(), case.brand.0.into(), case.id.0.into()],
+            |row| {
                 let label: String = row.get(1)?;
                 Ok(EarlierCase {
                     id: CaseId(row.get(0)?),
@@ -458,18 +476,16 @@ impl Reader<'_> {
                     disposition: row.get(4)?,
                     text: row.get(5)?,
                 })
-            })?
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+            },
+        )
     }
 
     fn drafts(&self, case: CaseId, viewer: AgentId) -> Result<Vec<(String, String, i64)>, Error> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT kind, text, version FROM draft WHERE agent_id = ?1 AND case_id = ?2")?;
-        let rows = statement
-            .query_map(params![viewer.0, case.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+        self.sql.all(
+            "SELECT kind, text, version FROM draft WHERE agent_id = ?1 AND case_id = ?2",
+            &[viewer.0.into(), case.0.into()],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
     }
 
     /// Mentions for search results, in the order of `ids`; deleted and unknown ones are left out.
@@ -477,15 +493,14 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn mentions(&self, ids: &[MentionId]) -> Result<Vec<MentionView>, Error> {
-        let sql = format!("SELECT {MENTION_COLUMNS} FROM mention m {MENTION_JOINS} WHERE m.id = ?1 AND m.deleted_at IS NULL");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
-            if let Some(mention) = statement.query_row([id.0], |row| mention_of(row, 0)).optional()? {
-                found.push(mention);
-            }
-        }
-        Ok(found)
+        let sql = format!(
+            "SELECT {MENTION_COLUMNS} FROM mention m {MENTION_JOINS} WHERE m.id IN (SELECT value FROM json_each(?1)) AND
+                 m.deleted_at IS NULL"
+        );
+        let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let found = self.sql.all(&sql, &[numbers[..].into()], |row| mention_of(row, 0))?;
+        let mut found: HashMap<MentionId, MentionView> = found.into_iter().map(|mention| (mention.id, mention)).collect();
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
     /// The label of each parent that is known, for the thread's sake.
@@ -493,21 +508,26 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn labels(&self, posts: &[(String, String)]) -> Result<Vec<Option<Label>>, Error> {
-        let mut by_native = self.connection.prepare_cached(
-            "SELECT m.label FROM source s JOIN mention m ON m.source_id = s.id AND m.native_id = ?2 WHERE s.key = ?1 AND m.side = 'customer'",
-        )?;
-        let mut by_local = self.connection.prepare_cached(
-            "SELECT m.label FROM source s JOIN mention m ON m.source_id = s.id AND m.local_ref = ?2 WHERE s.key = ?1 AND m.side = 'customer'",
-        )?;
-        let mut labels = Vec::with_capacity(posts.len());
+        let mut by_source: HashMap<&str, Vec<String>> = HashMap::new();
         for (source, id) in posts {
-            let mut word: Option<String> = by_native.query_row([source, id], |row| row.get(0)).optional()?;
-            if word.is_none() {
-                word = by_local.query_row([source, id], |row| row.get(0)).optional()?;
-            }
-            labels.push(word.and_then(|word| Label::parse(&word)));
+            by_source.entry(source).or_default().push(id.clone());
         }
-        Ok(labels)
+        let mut known: HashMap<(&str, String), Option<Label>> = HashMap::with_capacity(posts.len());
+        for (source, ids) in by_source {
+            // The global id wins over the local reference, so it is read last.
+            for sql in [
+                "SELECT m.local_ref, m.label FROM source s JOIN mention m ON m.source_id = s.id
+                 WHERE s.key = ?1 AND m.local_ref IN (SELECT value FROM json_each(?2)) AND m.side = 'customer'",
+                "SELECT m.native_id, m.label FROM source s JOIN mention m ON m.source_id = s.id
+                 WHERE s.key = ?1 AND m.native_id IN (SELECT value FROM json_each(?2)) AND m.side = 'customer'",
+            ] {
+                self.sql.each(sql, &[source.into(), ids[..].into()], |row| {
+                    known.insert((source, row.get(0)?), Label::parse(row.get(1)?));
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(posts.iter().map(|(source, id)| known.get(&(source.as_str(), id.clone())).copied().flatten()).collect())
     }
 
     /// When the next clock fires.
@@ -515,10 +535,8 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn next_fire(&self) -> Result<Option<Time>, Error> {
-        let next: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT min(next_fire_at) FROM clock WHERE next_fire_at IS NOT NULL")?
-            .query_row([], |row| row.get(0))?;
+        let next: Option<i64> =
+            self.sql.one("SELECT min(next_fire_at) FROM clock WHERE next_fire_at IS NOT NULL", &[], |row| row.get(0))?;
         Ok(next.map(Time))
     }
 
@@ -528,20 +546,16 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn totals(&self) -> Result<Totals, Error> {
         let one = |sql: &str| -> Result<u64, Error> {
-            let number: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
+            let number: i64 = self.sql.one(sql, &[], |row| row.get(0))?;
             Ok(u64::try_from(number).unwrap_or(0))
         };
         let groups = |sql: &str| -> Result<Vec<(String, u64)>, Error> {
-            let mut statement = self.connection.prepare(sql)?;
-            let rows = statement
-                .query_map([], |row| Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0))))?
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(rows)
+            self.sql.all(sql, &[], |row| Ok((row.get(0)?, u64::try_from(row.get::<i64>(1)?).unwrap_or(0))))
         };
         Ok(Totals {
             mentions: one("SELECT count(*) FROM mention")?,
             by_label: groups(
-                "SELECT CASE WHEN unsure THEN 'unsorted' ELSE label END, count(*) FROM cases GROUP BY 1 ORDER BY 2 DESC",
+                "SELECT CASE WHEN unsure = 1 THEN 'unsorted' ELSE label END, count(*) FROM cases GROUP BY 1 ORDER BY 2 DESC",
             )?,
             by_status: groups("SELECT status, count(*) FROM cases GROUP BY 1 ORDER BY 2 DESC")?,
             clocks: one("SELECT count(*) FROM clock")?,
@@ -568,21 +582,29 @@ impl super::Tx<'_> {
         text: &str,
         version: i64,
     ) -> Result<Result<i64, i64>, Error> {
-        let stored: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT version FROM draft WHERE agent_id = ?1 AND case_id = ?2 AND kind = ?3")?
-            .query_row(params![agent.0, case.0, kind], |row| row.get(0))
-            .optional()?;
-        if stored.unwrap_or(0) != version {
-            return Ok(Err(stored.unwrap_or(0)));
-        }
-        self.connection
-            .prepare_cached(
-                "INSERT INTO draft (agent_id, case_id, kind, text, version, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (agent_id, case_id, kind) DO UPDATE SET text = excluded.text, version = excluded.version, changed_at = excluded.changed_at",
+        // By the store's own word, so that of two who write at once one is refused.
+        let kept = if version == 0 {
+            self.sql.execute(
+                "INSERT INTO draft (agent_id, case_id, kind, text, version, changed_at) VALUES (?1, ?2, ?3, ?4, 1, ?5) ON
+                 CONFLICT DO NOTHING",
+                &[agent.0.into(), case.0.into(), kind.into(), text.into(), self.now.0.into()],
             )?
-            .execute(params![agent.0, case.0, kind, text, version + 1, self.now.0])?;
-        Ok(Ok(version + 1))
+        } else {
+            self.sql.execute(
+                "UPDATE draft SET text = ?4, version = version + 1, changed_at = ?5
+                 WHERE agent_id = ?1 AND case_id = ?2 AND kind = ?3 AND version = ?6",
+                &[agent.0.into(), case.0.into(), kind.into(), text.into(), self.now.0.into(), version.into()],
+            )?
+        };
+        if kept == 1 {
+            return Ok(Ok(version + 1));
+        }
+        let stored = self.sql.optional(
+            "SELECT version FROM draft WHERE agent_id = ?1 AND case_id = ?2 AND kind = ?3",
+            &[agent.0.into(), case.0.into(), kind.into()],
+            |row| row.get(0),
+        )?;
+        Ok(Err(stored.unwrap_or(0)))
     }
 
     /// Drops an unsent text, because it was sent.
@@ -590,9 +612,10 @@ impl super::Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn drop_draft(&mut self, agent: AgentId, case: CaseId, kind: &str) -> Result<(), Error> {
-        self.connection
-            .prepare_cached("DELETE FROM draft WHERE agent_id = ?1 AND case_id = ?2 AND kind = ?3")?
-            .execute(params![agent.0, case.0, kind])?;
+        self.sql.execute(
+            "DELETE FROM draft WHERE agent_id = ?1 AND case_id = ?2 AND kind = ?3",
+            &[agent.0.into(), case.0.into(), kind.into()],
+        )?;
         Ok(())
     }
 }

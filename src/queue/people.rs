@@ -1,7 +1,5 @@
 //! People, their teams, their sessions and one-time links.
 
-use rusqlite::{OptionalExtension, params};
-
 use super::{Error, Reader, Tx};
 use crate::{
     clock::Time,
@@ -47,20 +45,23 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written, or somebody else has the initials.
     pub fn put_agent(&mut self, agent: &NewAgent) -> Result<AgentId, Error> {
-        self.connection.execute(
+        let id: i64 = self.sql.one(
             "INSERT INTO agent (email, name, initials, password_hash) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (email) DO UPDATE SET name = excluded.name, initials = excluded.initials,
-             password_hash = coalesce(excluded.password_hash, password_hash), disabled_at = NULL",
-            params![agent.email.to_lowercase(), agent.name, agent.initials, agent.password_hash],
+             password_hash = coalesce(excluded.password_hash, agent.password_hash), disabled_at = NULL RETURNING id",
+            &[
+                (&agent.email.to_lowercase()).into(),
+                (&agent.name).into(),
+                (&agent.initials).into(),
+                (&agent.password_hash).into(),
+            ],
+            |row| row.get(0),
         )?;
-        let id: i64 =
-            self.connection
-                .query_row("SELECT id FROM agent WHERE email = ?1", [agent.email.to_lowercase()], |row| row.get(0))?;
-        self.connection.execute("DELETE FROM membership WHERE agent_id = ?1", [id])?;
+        self.sql.execute("DELETE FROM membership WHERE agent_id = ?1", &[id.into()])?;
         for (team, role) in &agent.teams {
-            self.connection.execute(
+            self.sql.execute(
                 "INSERT INTO membership (agent_id, team_id, role) VALUES (?1, ?2, ?3)",
-                params![id, team.0, role.as_str()],
+                &[id.into(), team.0.into(), role.as_str().into()],
             )?;
         }
         Ok(AgentId(id))
@@ -71,10 +72,10 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn start_session(&mut self, token_hash: &[u8], agent: AgentId, expires_at: Time) -> Result<(), Error> {
-        self.connection.execute("DELETE FROM session WHERE expires_at <= ?1", [self.now.0])?;
-        self.connection.execute(
+        self.sql.execute("DELETE FROM session WHERE expires_at <= ?1", &[self.now.0.into()])?;
+        self.sql.execute(
             "INSERT INTO session (token_hash, agent_id, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
-            params![token_hash, agent.0, self.now.0, expires_at.0],
+            &[token_hash.into(), agent.0.into(), self.now.0.into(), expires_at.0.into()],
         )?;
         Ok(())
     }
@@ -84,7 +85,7 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn end_session(&mut self, token_hash: &[u8]) -> Result<(), Error> {
-        self.connection.execute("DELETE FROM session WHERE token_hash = ?1", [token_hash])?;
+        self.sql.execute("DELETE FROM session WHERE token_hash = ?1", &[token_hash.into()])?;
         Ok(())
     }
 
@@ -93,7 +94,7 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn set_locale(&mut self, agent: AgentId, locale: &str) -> Result<(), Error> {
-        self.connection.execute("UPDATE agent SET locale = ?2 WHERE id = ?1", params![agent.0, locale])?;
+        self.sql.execute("UPDATE agent SET locale = ?2 WHERE id = ?1", &[agent.0.into(), locale.into()])?;
         Ok(())
     }
 
@@ -102,9 +103,9 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn put_link(&mut self, token_hash: &[u8], agent: AgentId, expires_at: Time) -> Result<(), Error> {
-        self.connection.execute(
+        self.sql.execute(
             "INSERT INTO sign_in_link (token_hash, agent_id, expires_at) VALUES (?1, ?2, ?3)",
-            params![token_hash, agent.0, expires_at.0],
+            &[token_hash.into(), agent.0.into(), expires_at.0.into()],
         )?;
         Ok(())
     }
@@ -114,17 +115,11 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn use_link(&mut self, token_hash: &[u8]) -> Result<Option<AgentId>, Error> {
-        let used = self.connection.execute(
-            "UPDATE sign_in_link SET used_at = ?2 WHERE token_hash = ?1 AND used_at IS NULL AND expires_at > ?2",
-            params![token_hash, self.now.0],
-        )?;
-        if used == 0 {
-            return Ok(None);
-        }
-        let agent =
-            self.connection
-                .query_row("SELECT agent_id FROM sign_in_link WHERE token_hash = ?1", [token_hash], |row| row.get(0))?;
-        Ok(Some(AgentId(agent)))
+        self.sql.optional(
+            "UPDATE sign_in_link SET used_at = ?2 WHERE token_hash = ?1 AND used_at IS NULL AND expires_at > ?2 RETURNING agent_id",
+            &[token_hash.into(), self.now.0.into()],
+            |row| Ok(AgentId(row.get(0)?)),
+        )
     }
 }
 
@@ -134,11 +129,7 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn initials_of(&self, agent: AgentId) -> Result<Option<String>, Error> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT initials FROM agent WHERE id = ?1")?
-            .query_row([agent.0], |row| row.get(0))
-            .optional()?)
+        self.sql.optional("SELECT initials FROM agent WHERE id = ?1", &[agent.0.into()], |row| row.get(0))
     }
 }
 
@@ -148,13 +139,11 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn credentials(&self, email: &str) -> Result<Option<Credentials>, Error> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT id, password_hash FROM agent WHERE email = ?1 AND disabled_at IS NULL")?
-            .query_row([email.to_lowercase()], |row| {
-                Ok(Credentials { agent: AgentId(row.get(0)?), password_hash: row.get(1)? })
-            })
-            .optional()?)
+        self.sql.optional(
+            "SELECT id, password_hash FROM agent WHERE email = ?1 AND disabled_at IS NULL",
+            &[(&email.to_lowercase()).into()],
+            |row| Ok(Credentials { agent: AgentId(row.get(0)?), password_hash: row.get(1)? }),
+        )
     }
 
     /// The session with this token, if it still runs at `now` and its person is not disabled.
@@ -162,20 +151,15 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn session(&self, token_hash: &[u8], now: Time) -> Result<Option<Session>, Error> {
-        let found: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT agent_id FROM session WHERE token_hash = ?1 AND expires_at > ?2")?
-            .query_row(params![token_hash, now.0], |row| row.get(0))
-            .optional()?;
+        let found: Option<i64> = self.sql.optional(
+            "SELECT agent_id FROM session WHERE token_hash = ?1 AND expires_at > ?2",
+            &[token_hash.into(), now.0.into()],
+            |row| row.get(0),
+        )?;
         let Some(agent) = found else {
             return Ok(None);
         };
-        let locale = self
-            .connection
-            .prepare_cached("SELECT locale FROM agent WHERE id = ?1")?
-            .query_row([agent], |row| row.get(0))
-            .optional()?
-            .flatten();
+        let locale = self.sql.optional("SELECT locale FROM agent WHERE id = ?1", &[agent.into()], |row| row.get(0))?.flatten();
         Ok(self.viewer(AgentId(agent))?.map(|viewer| Session { viewer, locale }))
     }
 
@@ -184,18 +168,17 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn viewer(&self, agent: AgentId) -> Result<Option<Viewer>, Error> {
-        let found: Option<(String, String)> = self
-            .connection
-            .prepare_cached("SELECT initials, name FROM agent WHERE id = ?1 AND disabled_at IS NULL")?
-            .query_row([agent.0], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
+        let found: Option<(String, String)> = self.sql.optional(
+            "SELECT initials, name FROM agent WHERE id = ?1 AND disabled_at IS NULL",
+            &[agent.0.into()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         let Some((initials, name)) = found else {
             return Ok(None);
         };
-        let mut statement = self.connection.prepare_cached("SELECT team_id, role FROM membership WHERE agent_id = ?1")?;
-        let teams = statement
-            .query_map([agent.0], |row| Ok((TeamId(row.get(0)?), row.get::<_, String>(1)?)))?
-            .collect::<Result<Vec<_>, _>>()?;
+        let teams = self.sql.all("SELECT team_id, role FROM membership WHERE agent_id = ?1", &[agent.0.into()], |row| {
+            Ok((TeamId(row.get(0)?), row.get::<String>(1)?))
+        })?;
         let teams = teams.into_iter().filter_map(|(team, role)| Some((team, Role::parse(&role)?))).collect();
         Ok(Some(Viewer { id: agent, initials, name, teams }))
     }
@@ -205,11 +188,9 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn agent_by_initials(&self, initials: &str) -> Result<Option<AgentId>, Error> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT id FROM agent WHERE initials = ?1 AND disabled_at IS NULL")?
-            .query_row([initials], |row| row.get(0).map(AgentId))
-            .optional()?)
+        self.sql.optional("SELECT id FROM agent WHERE initials = ?1 AND disabled_at IS NULL", &[initials.into()], |row| {
+            Ok(AgentId(row.get(0)?))
+        })
     }
 
     /// People who may work in a team: id, initials, name.
@@ -217,13 +198,11 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn colleagues(&self, team: TeamId) -> Result<Vec<(AgentId, String, String)>, Error> {
-        let mut statement = self.connection.prepare_cached(
+        self.sql.all(
             "SELECT a.id, a.initials, a.name FROM membership m JOIN agent a ON a.id = m.agent_id
              WHERE m.team_id = ?1 AND m.role IN ('agent', 'lead', 'manager') AND a.disabled_at IS NULL ORDER BY a.initials",
-        )?;
-        let rows = statement
-            .query_map([team.0], |row| Ok((AgentId(row.get(0)?), row.get(1)?, row.get(2)?)))?
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+            &[team.0.into()],
+            |row| Ok((AgentId(row.get(0)?), row.get(1)?, row.get(2)?)),
+        )
     }
 }

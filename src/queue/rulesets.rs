@@ -1,8 +1,6 @@
 //! Published rule sets: every version that ever judged anything, so that an old case can still be explained.
 
-use rusqlite::{OptionalExtension, params};
-
-use super::{Error, Reader, Tx};
+use super::{Error, Reader, Tx, sql::Row};
 
 /// A published set of rule files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +13,7 @@ pub struct Published {
     pub files: Vec<(String, String)>,
 }
 
-fn published(row: &rusqlite::Row<'_>) -> rusqlite::Result<Published> {
+fn published(row: &Row<'_>) -> Result<Published, Error> {
     let files: String = row.get(2)?;
     Ok(Published {
         version: row.get(0)?,
@@ -30,21 +28,19 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn publish_rules(&mut self, digest: &str, files: &[(String, String)]) -> Result<u32, Error> {
-        let last: Option<(u32, String)> = self
-            .connection
-            .query_row("SELECT version, digest FROM ruleset ORDER BY version DESC LIMIT 1", [], |row| {
+        let last: Option<(u32, String)> =
+            self.sql.optional("SELECT version, digest FROM ruleset ORDER BY version DESC LIMIT 1", &[], |row| {
                 Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()?;
+            })?;
         let version = match last {
             Some((version, known)) if known == digest => return Ok(version),
             Some((version, _)) => version + 1,
             None => 1,
         };
         let json = serde_json::to_string(files).unwrap_or_default();
-        self.connection.execute(
+        self.sql.execute(
             "INSERT INTO ruleset (version, published_at, digest, files) VALUES (?1, ?2, ?3, ?4)",
-            params![version, self.now.0, digest, json],
+            &[version.into(), self.now.0.into(), digest.into(), (&json).into()],
         )?;
         Ok(version)
     }
@@ -56,10 +52,7 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn latest_rules(&self) -> Result<Option<Published>, Error> {
-        Ok(self
-            .connection
-            .query_row("SELECT version, digest, files FROM ruleset ORDER BY version DESC LIMIT 1", [], published)
-            .optional()?)
+        self.sql.optional("SELECT version, digest, files FROM ruleset ORDER BY version DESC LIMIT 1", &[], published)
     }
 
     /// Older versions whose policies still have open clocks.
@@ -67,11 +60,11 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn rules_of_open_clocks(&self) -> Result<Vec<Published>, Error> {
-        let mut statement = self.connection.prepare(
-            "SELECT version, digest, files FROM ruleset WHERE version IN (
-                 SELECT DISTINCT p.version FROM clock k JOIN policy p ON p.id = k.policy_id WHERE k.state <= 2) ORDER BY version",
-        )?;
-        let rows = statement.query_map([], published)?.collect::<Result<Vec<_>, _>>()?;
-        Ok(rows)
+        self.sql.all(
+            "SELECT version, digest, files FROM ruleset WHERE version IN ( SELECT DISTINCT p.version FROM clock k JOIN
+                 policy p ON p.id = k.policy_id WHERE k.state <= 2) ORDER BY version",
+            &[],
+            published,
+        )
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Tx};
+use super::{Error, Tx, sql::Sql};
 use crate::{
     case::{AccountId, BrandId, CaseId, Priority, Status},
     clock::Time,
@@ -142,43 +141,33 @@ impl Catalog {
         Catalog { brands, teams, accounts: Vec::new(), account_by_key: HashMap::new() }
     }
 
-    pub(super) fn load(connection: &Connection) -> Result<Catalog, Error> {
-        let brands = connection
-            .prepare("SELECT id, key, name_ko, name_en FROM brand ORDER BY id")?
-            .query_map([], |row| {
-                Ok(Brand { id: BrandId(row.get(0)?), key: row.get(1)?, name_ko: row.get(2)?, name_en: row.get(3)? })
-            })?
-            .collect::<Result<Vec<_>, _>>()?;
-        let teams = connection
-            .prepare("SELECT id, key, brand_id, name_ko, name_en, zone FROM team ORDER BY id")?
-            .query_map([], |row| {
-                Ok(Team {
-                    id: TeamId(row.get(0)?),
-                    key: row.get(1)?,
-                    brand: BrandId(row.get(2)?),
-                    name_ko: row.get(3)?,
-                    name_en: row.get(4)?,
-                    zone: row.get(5)?,
-                })
-            })?
-            .collect::<Result<Vec<_>, _>>()?;
-        let accounts = connection
-            .prepare("SELECT id, key, brand_id, handle, reply, length FROM account ORDER BY id")?
-            .query_map([], |row| {
-                let reply: String = row.get(4)?;
-                let length: Option<String> = row.get(5)?;
-                Ok(Account {
-                    id: AccountId(row.get(0)?),
-                    key: row.get(1)?,
-                    brand: BrandId(row.get(2)?),
-                    handle: row.get(3)?,
-                    capability: Capability {
-                        reply: reply == "reply",
-                        length: length.and_then(|json| serde_json::from_str(&json).ok()),
-                    },
-                })
-            })?
-            .collect::<Result<Vec<_>, _>>()?;
+    pub(super) fn load(sql: &Sql) -> Result<Catalog, Error> {
+        let brands = sql.all("SELECT id, key, name_ko, name_en FROM brand ORDER BY id", &[], |row| {
+            Ok(Brand { id: BrandId(row.get(0)?), key: row.get(1)?, name_ko: row.get(2)?, name_en: row.get(3)? })
+        })?;
+        let teams = sql.all("SELECT id, key, brand_id, name_ko, name_en, zone FROM team ORDER BY id", &[], |row| {
+            Ok(Team {
+                id: TeamId(row.get(0)?),
+                key: row.get(1)?,
+                brand: BrandId(row.get(2)?),
+                name_ko: row.get(3)?,
+                name_en: row.get(4)?,
+                zone: row.get(5)?,
+            })
+        })?;
+        let accounts = sql.all("SELECT id, key, brand_id, handle, reply, length FROM account ORDER BY id", &[], |row| {
+            let length: Option<&str> = row.get(5)?;
+            Ok(Account {
+                id: AccountId(row.get(0)?),
+                key: row.get(1)?,
+                brand: BrandId(row.get(2)?),
+                handle: row.get(3)?,
+                capability: Capability {
+                    reply: row.get::<&str>(4)? == "reply",
+                    length: length.and_then(|json| serde_json::from_str(json).ok()),
+                },
+            })
+        })?;
         let account_by_key = accounts.iter().enumerate().map(|(index, account)| (account.key.clone(), index)).collect();
         Ok(Catalog { brands, teams, accounts, account_by_key })
     }
@@ -187,25 +176,25 @@ impl Catalog {
 impl Tx<'_> {
     pub(super) fn sync_catalog(&mut self, wanted: &CatalogConfig) -> Result<(), Error> {
         for (key, ko, en) in &wanted.brands {
-            self.connection.execute(
+            self.sql.execute(
                 "INSERT INTO brand (key, name_ko, name_en) VALUES (?1, ?2, ?3)
                  ON CONFLICT (key) DO UPDATE SET name_ko = excluded.name_ko, name_en = excluded.name_en",
-                params![key, ko, en],
+                &[key.into(), ko.into(), en.into()],
             )?;
         }
         for (key, brand, ko, en, zone) in &wanted.teams {
-            self.connection.execute(
+            self.sql.execute(
                 "INSERT INTO team (brand_id, key, name_ko, name_en, zone) SELECT id, ?1, ?3, ?4, ?5 FROM brand WHERE key = ?2
-                 ON CONFLICT (key) DO UPDATE SET brand_id = excluded.brand_id, name_ko = excluded.name_ko, name_en = excluded.name_en,
-                 zone = excluded.zone",
-                params![key, brand, ko, en, zone],
+                 ON CONFLICT (key) DO UPDATE SET brand_id = excluded.brand_id, name_ko = excluded.name_ko, name_en =
+                 excluded.name_en, zone = excluded.zone",
+                &[key.into(), brand.into(), ko.into(), en.into(), zone.into()],
             )?;
         }
         for (key, brand, handle) in &wanted.accounts {
-            self.connection.execute(
+            self.sql.execute(
                 "INSERT INTO account (brand_id, key, handle) SELECT id, ?1, ?3 FROM brand WHERE key = ?2
                  ON CONFLICT (key) DO UPDATE SET brand_id = excluded.brand_id, handle = excluded.handle",
-                params![key, brand, handle],
+                &[key.into(), brand.into(), handle.into()],
             )?;
         }
         Ok(())
@@ -217,9 +206,9 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn set_capability(&mut self, account: &str, capability: &Capability) -> Result<(), Error> {
         let length = capability.length.as_ref().and_then(|rule| serde_json::to_string(rule).ok());
-        self.connection.execute(
+        self.sql.execute(
             "UPDATE account SET reply = ?2, length = ?3 WHERE key = ?1",
-            params![account, if capability.reply { "reply" } else { "link_only" }, length],
+            &[account.into(), (if capability.reply { "reply" } else { "link_only" }).into(), (&length).into()],
         )?;
         Ok(())
     }

@@ -5,7 +5,7 @@ mod browser;
 mod catalogue;
 mod commands;
 mod connectors;
-mod kill;
+mod faults;
 mod kit;
 mod layers;
 mod stories;

@@ -1,4 +1,4 @@
-//! The ledger against the store, its events, the index and the platform.
+//! The ledger against the store, its events, its clocks, the index and the platform: the oracle of every fault.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,20 +20,39 @@ use moksori::{
 };
 use prometheus::Registry;
 
-use super::ledger::{Ledger, edited_token, number_in, token};
+use super::ledger::{BLOCK, Ledger, block_word, edited_token, edited_word, number_in};
 use crate::kit::SHOP;
 
 /// Where the replay comes from.
-const SOURCE: &str = "file:shop-file";
+pub const SOURCE: &str = "file:shop-file";
+
+/// What must be there besides the ledger's posts.
+pub struct Expected<'a> {
+    /// Until when alarms were fired.
+    pub stopped_at: Time,
+    /// The platform and the questions asked on it, each of which was answered once.
+    pub asked: Option<(&'a Sample, &'a [String])>,
+    pub dead_letters: u64,
+}
+
+impl Expected<'_> {
+    /// Nothing besides the ledger's posts.
+    pub fn nothing_else(stopped_at: Time) -> Self {
+        Expected { stopped_at, asked: None, dead_letters: 0 }
+    }
+}
 
 /// What the comparison found.
 #[derive(Default)]
 pub struct Found {
     pub lost: usize,
     pub doubled: usize,
+    /// Deadlines and breaches that are not where they were promised.
+    pub moved: usize,
     pub replies_doubled: usize,
     pub replies_lost: usize,
     pub complaints: Vec<String>,
+    pub posts: usize,
     pub figures: String,
 }
 
@@ -58,13 +77,6 @@ impl Found {
     }
 }
 
-/// Prints what a process had to warn of, for no kill should be worth a warning.
-pub fn log(log: &str) {
-    for line in log.lines().filter(|line| line.contains("\"WARN\"") || line.contains("\"ERROR\"")) {
-        println!("  {line}");
-    }
-}
-
 /// What the store holds.
 struct Held {
     posts: Vec<PostRow>,
@@ -73,19 +85,25 @@ struct Held {
 }
 
 /// Compares everything.
-pub async fn all(config: &Config, ledger: &Ledger, sample: &Sample, asked: &[String], stopped_at: Time) -> Found {
+pub async fn all(config: &Config, ledger: &Ledger, expected: &Expected<'_>) -> Found {
     let registry = Registry::new();
     let (store, _rules) = app::open_store(config, &Clock::System, &registry).await.unwrap();
     let held = read(&store).await;
-    let mut found = Found::default();
-    let ids = (0..ledger.posts.len()).map(|number| (SOURCE.to_owned(), number.to_string())).collect::<Vec<_>>();
-    let known = store.read(move |reader| reader.labels(&ids)).await.unwrap();
-    let known: Vec<bool> = known.iter().map(Option::is_some).collect();
+    let mut found = Found { posts: ledger.posts.len(), ..Found::default() };
+    let mut known = Vec::with_capacity(ledger.posts.len());
+    for start in (0..ledger.posts.len()).step_by(10_000) {
+        let end = (start + 10_000).min(ledger.posts.len());
+        let ids: Vec<_> = (start..end).map(|number| (SOURCE.to_owned(), number.to_string())).collect();
+        known.extend(store.read(move |reader| reader.labels(&ids)).await.unwrap().iter().map(Option::is_some));
+    }
+    let asked = expected.asked.map_or(0, |(_, asked)| asked.len());
     let rows = mentions(ledger, &held, &known, &mut found);
-    let cases = cases(ledger, &held, asked.len(), &mut found);
-    events(&held, &mut found);
-    clocks(ledger, &held, &rows, stopped_at, &mut found);
-    replies(&held, sample, asked, &mut found);
+    let cases = cases(ledger, &held, asked, &mut found);
+    events(ledger, &held, &rows, &mut found);
+    clocks(ledger, &held, &rows, expected.stopped_at, &mut found);
+    if let Some((sample, asked)) = expected.asked {
+        replies(&held, sample, asked, &mut found);
+    }
 
     let (search, opened) = app::open_search(config, &registry).unwrap();
     let last = held.events.last().unwrap().seq;
@@ -99,23 +117,23 @@ pub async fn all(config: &Config, ledger: &Ledger, sample: &Sample, asked: &[Str
     let scope = Scope { teams: catalog.teams.iter().map(|team| team.id).collect(), brands };
     let find = |word: String| {
         let query: Query = word.parse().unwrap();
-        search.find(&query, &scope, Order::Newest, Page { offset: 0, limit: 3 }).unwrap()
+        search.find(&query, &scope, Order::Newest, Page { offset: 0, limit: 2 * BLOCK }).unwrap()
     };
-    for (number, post) in ledger.posts.iter().enumerate() {
-        let hits = find(token(number));
-        if post.kept && !post.deleted {
-            found.one(hits.total, || format!("post {number} in the index"));
-            if hits.hits.first().is_some_and(|hit| Some(hit.mention) != rows.get(&number).copied()) {
-                found.complain(format!("post {number} is indexed under another mention"));
+    for (block, posts) in ledger.posts.chunks(BLOCK).enumerate() {
+        for (word, edited_only) in [(block_word(block), false), (edited_word(block), true)] {
+            let numbers = (block * BLOCK..).zip(posts).filter(|(_, post)| post.alive() && (post.edited || !edited_only));
+            let wanted: BTreeSet<MentionId> = numbers.filter_map(|(number, _)| rows.get(&number).copied()).collect();
+            let hits = find(word.clone());
+            let here: BTreeSet<MentionId> = hits.hits.iter().map(|hit| hit.mention).collect();
+            if hits.total != wanted.len() || here != wanted {
+                let missing = wanted.difference(&here).count();
+                found.lost += missing;
+                found.doubled += hits.total.saturating_sub(here.len());
+                found.complain(format!("{word} finds {} posts, not {}; {missing} are missing", hits.total, wanted.len()));
             }
-        } else if hits.total > 0 {
-            found.complain(format!("deleted post {number} is found"));
-        }
-        if post.edited && find(edited_token(number)).total != usize::from(post.kept && !post.deleted) {
-            found.complain(format!("edited post {number} is not found by its new text"));
         }
     }
-    for number in 0..asked.len() {
+    for number in 0..asked {
         found.one(find(format!("kq{number:03}q")).total, || format!("question {number} in the index"));
     }
     let alive = held.posts.iter().filter(|row| !row.deleted).count();
@@ -123,8 +141,8 @@ pub async fn all(config: &Config, ledger: &Ledger, sample: &Sample, asked: &[Str
         found.complain(format!("{} documents for {alive} mentions", search.documents()));
     }
     let totals = store.read(|reader| reader.totals()).await.unwrap();
-    if totals.dead_letters > 0 {
-        found.complain(format!("{} dead letters", totals.dead_letters));
+    if totals.dead_letters != expected.dead_letters {
+        found.complain(format!("{} dead letters, not {}", totals.dead_letters, expected.dead_letters));
     }
     found.figures = format!(
         "mentions={} cases={cases} events={} documents={} breached={} replies={}",
@@ -137,6 +155,14 @@ pub async fn all(config: &Config, ledger: &Ledger, sample: &Sample, asked: &[Str
     drop(follower);
     tokio::task::spawn_blocking(move || store.close()).await.unwrap();
     found
+}
+
+/// All cases of a desk that is down.
+pub async fn cases_of(config: &Config) -> Vec<Case> {
+    let (store, _rules) = app::open_store(config, &Clock::System, &Registry::new()).await.unwrap();
+    let held = read(&store).await;
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    held.cases.into_iter().map(|(case, ..)| case).collect()
 }
 
 async fn read(store: &Store) -> Held {
@@ -243,8 +269,8 @@ fn cases(ledger: &Ledger, held: &Held, asked: usize, found: &mut Found) -> usize
     held.cases.len()
 }
 
-/// The sequence has no gap, and each mention came in once.
-fn events(held: &Held, found: &mut Found) {
+/// The sequence has no gap, each mention came in once, and those of a thread in their order.
+fn events(ledger: &Ledger, held: &Held, rows: &HashMap<usize, MentionId>, found: &mut Found) {
     for (event, expected) in held.events.iter().zip(1..) {
         if event.seq.0 != expected {
             found.complain(format!("event {expected} is missing"));
@@ -252,6 +278,7 @@ fn events(held: &Held, found: &mut Found) {
         }
     }
     let mut came: HashMap<MentionId, usize> = HashMap::new();
+    let mut order: HashMap<MentionId, Seq> = HashMap::new();
     let mut once: BTreeMap<String, usize> = BTreeMap::new();
     for event in &held.events {
         use EventKind::{
@@ -260,6 +287,7 @@ fn events(held: &Held, found: &mut Found) {
         // A reply of ours that is seen on the platform before its receipt has come says so by its sending.
         if let (Some(mention), Opened | Joined | Folded | Noted | AnsweredThere | ReplySent) = (event.mention, event.kind) {
             *came.entry(mention).or_default() += 1;
+            order.entry(mention).or_insert(event.seq);
         }
         if matches!(event.kind, Edited | Deleted | Warned | Breached | ReplyQueued) {
             let key = format!("{:?} {:?} {:?} {:?}", event.kind, event.case, event.mention, event.payload);
@@ -271,6 +299,18 @@ fn events(held: &Held, found: &mut Found) {
     }
     for (key, count) in once.iter().filter(|(_, count)| **count > 1) {
         found.one(*count, || format!("event {key}"));
+    }
+    let mut threads: BTreeMap<usize, Vec<(usize, Seq)>> = BTreeMap::new();
+    for (number, post) in ledger.posts.iter().enumerate() {
+        if let Some(seq) = rows.get(&number).and_then(|mention| order.get(mention)) {
+            threads.entry(post.opener).or_default().push((post.told, *seq));
+        }
+    }
+    for (opener, mut posts) in threads {
+        posts.sort();
+        if !posts.is_sorted_by_key(|(_, seq)| *seq) {
+            found.complain(format!("the thread of post {opener} came in another order: {posts:?}"));
+        }
     }
 }
 
@@ -292,6 +332,7 @@ fn clocks(ledger: &Ledger, held: &Held, rows: &HashMap<usize, MentionId>, stoppe
             let Some(clock) = clocks.first() else { continue };
             let deadline = posted_at.plus(Duration::from_secs(minutes * 60));
             if (clock.origin_at, clock.origin_source, clock.deadline_at) != (posted_at, Origin::Posted, deadline) {
+                found.moved += 1;
                 found.complain(format!("{kind:?} of {:?} is due at {}, not {deadline}", case.id, clock.deadline_at));
             }
             let told = breaches.remove(&(case.id, format!("{} {}", kind.as_str(), clock.cycle))).unwrap_or_default();
@@ -300,6 +341,7 @@ fn clocks(ledger: &Ledger, held: &Held, rows: &HashMap<usize, MentionId>, stoppe
                 found.one(told.len(), || format!("breach of {kind:?} of {:?}", case.id));
             }
             if told.iter().any(|at| *at != deadline) || (!due && told.len() > 1) {
+                found.moved += 1;
                 found.complain(format!("{kind:?} of {:?} breached at {told:?}, not {deadline}", case.id));
             }
         }

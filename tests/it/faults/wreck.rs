@@ -1,98 +1,15 @@
-//! The process that is killed, and what its wreck looks like.
+//! How far each stage had come when the process died: what a kill struck.
 
-use std::{
-    fs::{self, File},
-    os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
-    process::{Child as Process, Command, ExitStatus, Stdio},
-    time::Duration,
-};
+use std::{fs, path::Path};
 
 use moksori::{
     bus::{self, Bus},
-    clock::{Clock, Time},
+    clock::Clock,
     config::Config,
     pipeline::CONSUMER,
     queue::{self, Store},
 };
 use prometheus::Registry;
-use rustix::process::{Pid, Signal, kill_process};
-
-/// A running desk of its own.
-pub struct Child {
-    process: Process,
-    log: PathBuf,
-    started_at: Time,
-    up: bool,
-}
-
-impl Child {
-    /// Starts the program; `crash` is a stage and the pass of one of its points at which it dies by itself.
-    pub fn start(config: &Path, crash: Option<(&str, u64)>) -> Child {
-        let log = config.with_extension("log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_moksori"));
-        command.args(["run", "--config"]).arg(config).env("MOKSORI_LOG", "info").env_remove("MOKSORI_CRASH_AT");
-        if let Some((stage, pass)) = crash {
-            command.env("MOKSORI_CRASH_AT", format!("{stage}:{pass}"));
-        }
-        let process = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
-        Child { process, log, started_at: Clock::System.now(), up: false }
-    }
-
-    /// For how long it has run.
-    pub fn age(&self) -> Duration {
-        Clock::System.now().since(self.started_at)
-    }
-
-    /// Whether it has said that it started.
-    pub fn up(&mut self) -> bool {
-        self.up = self.up || fs::read_to_string(&self.log).unwrap().contains("\"message\":\"started\"");
-        self.up
-    }
-
-    /// Its log.
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-
-    /// How it ended, if it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.process.try_wait().unwrap()
-    }
-
-    /// Kills it with signal 9.
-    pub fn kill(&mut self) -> ExitStatus {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap()
-    }
-
-    /// Asks it to end, and says how it did and how long it took.
-    pub async fn terminate(mut self) -> (ExitStatus, Duration) {
-        let asked_at = Clock::System.now();
-        kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
-        loop {
-            let took = Clock::System.now().since(asked_at);
-            match self.ended() {
-                Some(status) => return (status, took),
-                None if took > Duration::from_secs(20) => panic!("it does not end\n{}", self.log()),
-                None => Clock::System.sleep(Duration::from_millis(5)).await,
-            }
-        }
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        // It may be dead already.
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-/// The signal that ended it.
-pub fn signal(status: ExitStatus) -> Option<i32> {
-    status.signal()
-}
 
 /// How far each stage had come when the process died.
 #[derive(Debug)]

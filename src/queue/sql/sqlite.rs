@@ -1,0 +1,123 @@
+//! The embedded engine: how its file is opened, brought up to date, and kept from growing.
+
+use std::{
+    path::Path,
+    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+    time::Duration,
+};
+
+use rusqlite::{
+    Connection, OpenFlags, ToSql,
+    types::{ToSqlOutput, ValueRef},
+};
+
+use super::Value;
+use crate::queue::{Config, Error};
+
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_desk.sql"), include_str!("../migrations/0002_engines.sql")];
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let json = |list: serde_json::Result<String>| ToSqlOutput::Owned(list.unwrap_or_default().into());
+        Ok(match *self {
+            Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Value::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(number)),
+            Value::Real(number) => ToSqlOutput::Borrowed(ValueRef::Real(number)),
+            Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Value::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+            Value::Ids(ids) => json(serde_json::to_string(ids)),
+            Value::Texts(texts) => json(serde_json::to_string(texts)),
+        })
+    }
+}
+
+/// A column of a row; none when a text is not UTF-8, which no version of this program writes.
+pub(super) fn value(column: ValueRef<'_>) -> Option<Value<'_>> {
+    Some(match column {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Int(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Text(text) => Value::Text(std::str::from_utf8(text).ok()?),
+        ValueRef::Blob(bytes) => Value::Blob(bytes),
+    })
+}
+
+/// Opens a connection.
+pub(in crate::queue) fn connect(path: &Path, config: &Config, read_only: bool) -> Result<Connection, Error> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if !read_only {
+        flags |= OpenFlags::SQLITE_OPEN_CREATE;
+    }
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(128);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "OFF")?;
+    // Freed bytes are overwritten: a text that was edited must not linger when its mention is erased.
+    connection.pragma_update(None, "secure_delete", true)?;
+    // Checkpoints run on a connection of their own, so that no commit pays for one.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "cache_size", -i64::from(config.cache_kib))?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    if read_only {
+        connection.pragma_update(None, "query_only", true)?;
+    }
+    Ok(connection)
+}
+
+/// Only the owner may read what customers wrote.
+pub(in crate::queue) fn protect(path: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+            .map_err(|source| Error::File { path: path.to_owned(), source })?;
+    }
+    Ok(())
+}
+
+/// Brings the schema up to date.
+pub(in crate::queue) fn migrate(connection: &mut Connection) -> Result<(), Error> {
+    let found: usize = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?.try_into().unwrap_or(0);
+    if found > MIGRATIONS.len() {
+        return Err(Error::Newer { found, known: MIGRATIONS.len() });
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(found) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(index + 1).unwrap_or(i64::MAX))?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Copies the log into the database once a second while anything is written; empties it when asked to,
+/// so that erased text does not linger in it.
+pub(in crate::queue) fn keep_checkpointing(connection: &Connection, asked: &Receiver<bool>) {
+    let mut written = false;
+    let mut truncate = false;
+    loop {
+        match asked.recv_timeout(Duration::from_secs(1)) {
+            Ok(wants_truncate) => {
+                written = true;
+                truncate |= wants_truncate;
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) if !written => continue,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => truncate = true,
+        }
+        let mode = if truncate { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
+        match connection.query_row(mode, [], |row| row.get::<_, i64>(0)) {
+            Ok(busy) => {
+                written = false;
+                truncate &= busy != 0;
+            }
+            Err(error) => tracing::warn!(error = %error, "could not checkpoint the store, trying again"),
+        }
+        if matches!(asked.try_recv(), Err(TryRecvError::Disconnected)) {
+            return;
+        }
+    }
+}
