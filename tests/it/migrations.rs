@@ -5,9 +5,8 @@ use std::path::Path;
 
 use moksori::{
     clock::Clock,
-    config::Config,
     mention::Mark,
-    queue::{Error, Metrics, Store},
+    queue::{self, Error, Metrics, Store},
 };
 use prometheus::Registry;
 use rusqlite::{Connection, types::Value};
@@ -24,8 +23,7 @@ fn newest() -> i64 {
 }
 
 fn open(dir: &Path) -> Result<std::sync::Arc<Store>, Error> {
-    let config = Config::from_texts(&[], &[]).unwrap().queue;
-    Store::open(dir, config, Clock::System, Metrics::new(&Registry::new()).unwrap())
+    Store::open(dir, queue::Config::sqlite(1, 1_000), Clock::System, Metrics::new(&Registry::new()).unwrap())
 }
 
 fn version(connection: &Connection) -> i64 {

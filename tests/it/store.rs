@@ -8,8 +8,10 @@ mod clocks;
 mod coverage;
 mod events;
 mod feed;
+mod history;
 mod hostile;
 mod intake;
+mod leases;
 mod outbox;
 mod page;
 mod people;
@@ -18,21 +20,20 @@ mod queue;
 mod races;
 mod rules;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use moksori::{
     case::{AccountId, BrandId, CaseId, Priority},
     clock::{Clock, Time},
-    config::Config,
     mention::{Author, ContactId, Envelope, Label, Lang, MentionId, Reason, TimeQuality, Verdict},
-    queue::{CatalogConfig, Error, Metrics, NewAgent, NewCase, Reader, Store, Texts, Tx, Urgency},
+    queue::{CatalogConfig, Config, Error, Metrics, NewAgent, NewCase, Reader, Store, Texts, Tx, Urgency},
     sla::{Kind, Origin, PolicyRef, SlaClock, State},
     staff::{AgentId, Role, TeamId},
 };
 use prometheus::Registry;
 use tempfile::TempDir;
 
-use crate::kit;
+use crate::kit::{self, engines::Shared};
 
 /// Where every post of these tests stands.
 const SQUARE: &str = "town:square";
@@ -40,6 +41,8 @@ const SQUARE: &str = "town:square";
 /// The engine under a store, and where its data lie.
 enum Engine {
     Sqlite(TempDir),
+    /// The address of a database, and what keeps others from stopping its server.
+    Postgres(String, #[expect(dead_code, reason = "what counts is when it is dropped")] Shared<'static>),
 }
 
 /// A store with a small shop in it: two brands, three teams, three accounts, two people.
@@ -57,22 +60,41 @@ struct Shop {
 
 /// Runs a test on every engine that this machine has.
 async fn on_both(test: impl AsyncFn(&Shop)) {
-    on_sqlite(&test).await;
-}
-
-async fn on_sqlite(test: &impl AsyncFn(&Shop)) {
     let shop = Shop::open(Engine::Sqlite(tempfile::tempdir().unwrap())).await;
     test(&shop).await;
+    drop(shop);
+    if let Some(engine) = Engine::postgres() {
+        let shop = Shop::open(engine).await;
+        eprintln!("and now on PostgreSQL");
+        test(&shop).await;
+    }
 }
 
 impl Engine {
+    /// A fresh PostgreSQL database with the newest schema; none where the machine has no PostgreSQL.
+    fn postgres() -> Option<Engine> {
+        let server = kit::postgres::postgres("the contract of the store on PostgreSQL")?;
+        let shared = server.shared();
+        let engine = Engine::Postgres(server.database(), shared);
+        Store::migrate(Path::new(""), &engine.config()).unwrap();
+        Some(engine)
+    }
+
+    fn config(&self) -> Config {
+        match self {
+            Engine::Sqlite(_) => Config::sqlite(4, 1_000),
+            Engine::Postgres(url, _) => Config::at(url, 5, Duration::from_secs(30)),
+        }
+    }
+
     /// Opens a store here; what a second process would do, or the next one.
     fn store(&self, clock: &Clock) -> Arc<Store> {
         let metrics = Metrics::new(&Registry::new()).unwrap();
-        let config = Config::from_texts(&[], &[]).unwrap().queue;
-        match self {
-            Engine::Sqlite(dir) => Store::open(dir.path(), config, clock.clone(), metrics).unwrap(),
-        }
+        let dir = match self {
+            Engine::Sqlite(dir) => dir.path(),
+            Engine::Postgres(..) => Path::new(""),
+        };
+        Store::open(dir, self.config(), clock.clone(), metrics).unwrap()
     }
 
     /// The rows of a statement as text, columns with a bar between them, read past the store.
@@ -94,6 +116,22 @@ impl Engine {
                 });
                 rows.unwrap().map(Result::unwrap).collect()
             }
+            // The simple protocol gives every value as text.
+            Engine::Postgres(url, _) => std::thread::scope(|scope| {
+                let asked = || {
+                    let mut client = postgres::Client::connect(url, postgres::NoTls).unwrap();
+                    let mut found = Vec::new();
+                    for message in client.simple_query(sql).unwrap() {
+                        if let postgres::SimpleQueryMessage::Row(row) = message {
+                            let value = |index| row.get(index).unwrap_or("-").to_owned();
+                            found.push((0..row.len()).map(value).collect::<Vec<_>>().join("|"));
+                        }
+                    }
+                    found
+                };
+                // The client brings a runtime along, and a test has one already.
+                scope.spawn(asked).join().unwrap()
+            }),
         }
     }
 }
@@ -133,6 +171,7 @@ impl Shop {
     fn second(&self) -> Arc<Store> {
         match self.engine {
             Engine::Sqlite(_) => Arc::clone(&self.store),
+            Engine::Postgres(..) => self.engine.store(&self.clock),
         }
     }
 
@@ -142,12 +181,12 @@ impl Shop {
         self.engine.store(&self.clock)
     }
 
-    async fn write<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send + 'static) -> T {
+    async fn write<T: Send + 'static>(&self, work: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static) -> T {
         self.store.write(Urgency::Person, work).await.unwrap()
     }
 
     /// A transaction that must be refused for what is in it: trying again cannot help.
-    async fn refused<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send + 'static) -> Error {
+    async fn refused<T: Send + 'static>(&self, work: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static) -> Error {
         let Err(error) = self.store.write(Urgency::Person, work).await else { panic!("it was taken") };
         assert!(!error.is_retryable(), "{error:?}");
         error
@@ -259,8 +298,8 @@ fn running(kind: Kind, minutes: i64) -> SlaClock {
         state: State::Running,
         origin_at: kit::noon(),
         origin_source: Origin::Posted,
-        target: std::time::Duration::from_secs(720),
-        elapsed: std::time::Duration::ZERO,
+        target: Duration::from_secs(720),
+        elapsed: Duration::ZERO,
         since: kit::noon(),
         deadline_at: due,
         fired: 0,

@@ -12,7 +12,7 @@ use super::{Posted, Shop, case_of, minutes_after_noon, on_both, open_case, polic
 
 impl Shop {
     /// Loads a case and saves it with a change.
-    async fn change(&self, id: CaseId, change: impl FnOnce(&mut Case) + Send + 'static) {
+    async fn change(&self, id: CaseId, change: impl Fn(&mut Case) + Send + 'static) {
         self.write(move |tx| {
             let mut case = tx.load_case(id)?.unwrap();
             change(&mut case);

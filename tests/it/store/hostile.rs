@@ -123,7 +123,7 @@ async fn the_bytes_of_a_dead_letter_are_no_text() {
 }
 
 /// A batch that holds a zero byte in one of its texts.
-fn with_nul(text: &'static str) -> impl FnOnce(&mut Tx<'_>) -> Result<(), Error> + Send + 'static {
+fn with_nul(text: &'static str) -> impl Fn(&mut Tx<'_>) -> Result<(), Error> + Send + 'static {
     move |tx| {
         assert!(tx.advance("triage", 0, &Mark::default(), &Mark { log: "".into(), next: 1 })?);
         everywhere(tx, 0, text)

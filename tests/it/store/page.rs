@@ -107,7 +107,7 @@ async fn earlier_cases_of_the_contact_stand_newest_first_and_short() {
         let text = long.clone();
         let first = shop
             .write(move |tx| {
-                let envelope = Envelope { text, ..post("1", "mira") };
+                let envelope = Envelope { text: text.clone(), ..post("1", "mira") };
                 let (id, _) = open_case(tx, &envelope)?;
                 let mut case = tx.load_case(id)?.unwrap();
                 (case.status, case.disposition) = (Status::Resolved, Some("answered".into()));
@@ -154,9 +154,11 @@ async fn a_mention_is_shown_with_every_fact() {
             })
             .await;
         let unknown = MentionId(99);
-        let views = shop.read(move |reader| reader.mentions(&[unknown, mention, mention])).await;
-        assert_eq!(views.len(), 2, "in the order asked for, what is unknown left out");
-        let view = &views[0];
+        let other = shop.write(|tx| take(tx, &post("2", "dahye"))).await.mention;
+        let views = shop.read(move |reader| reader.mentions(&[unknown, other, mention])).await;
+        let ids: Vec<MentionId> = views.iter().map(|view| view.id).collect();
+        assert_eq!(ids, [other, mention], "in the order asked for, what is unknown left out");
+        let view = &views[1];
         assert_eq!((view.id, view.side, view.text.as_str()), (mention, Side::Customer, "안녕"));
         assert_eq!((view.handle.as_str(), view.name.as_deref()), ("mira", Some("미라 🌲")));
         assert_eq!(view.reach, Some(i64::MAX.unsigned_abs()), "as much as the store can count");

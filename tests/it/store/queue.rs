@@ -13,7 +13,7 @@ use super::{Posted, Shop, case_of, minutes_after_noon, on_both, open_case, post,
 
 impl Shop {
     /// Opens a case by `author`, as `change` wants it.
-    async fn case(&self, author: &'static str, change: impl FnOnce(&mut NewCase) + Send + 'static) -> CaseId {
+    async fn case(&self, author: &'static str, change: impl Fn(&mut NewCase) + Send + 'static) -> CaseId {
         self.write(move |tx| {
             let posted = take(tx, &post(author, author))?;
             let mut new = case_of(tx, posted);
@@ -40,11 +40,11 @@ impl Shop {
     }
 }
 
-fn due(minutes: i64) -> impl FnOnce(&mut NewCase) + Send + 'static {
+fn due(minutes: i64) -> impl Fn(&mut NewCase) + Send + 'static {
     move |new| new.clocks = vec![running(Kind::FirstResponse, minutes)]
 }
 
-fn breached(minutes: i64) -> impl FnOnce(&mut NewCase) + Send + 'static {
+fn breached(minutes: i64) -> impl Fn(&mut NewCase) + Send + 'static {
     move |new| new.clocks = vec![SlaClock { state: State::Breached, ..running(Kind::FirstResponse, minutes) }]
 }
 

@@ -25,7 +25,7 @@ targets = { triage = "11m", first_response = "12m", next_response = "30m", resol
 pub async fn stubborn<T: Send + 'static>(
     store: &Store,
     urgency: Urgency,
-    work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error> + Clone + Send + 'static,
+    work: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Clone + Send + 'static,
 ) -> Result<T, Error> {
     for _ in 0..100 {
         match store.write(urgency, work.clone()).await {
