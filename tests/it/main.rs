@@ -8,5 +8,7 @@ mod connectors;
 mod faults;
 mod kit;
 mod layers;
+mod migrations;
+mod store;
 mod stories;
 mod tidy;
