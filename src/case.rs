@@ -132,6 +132,8 @@ pub enum EventKind {
     Noted,
     /// A mention's text or facts changed.
     Edited,
+    /// Newer rules judged a mention again, and otherwise.
+    Rejudged,
     /// A mention was deleted by its author; its text is gone.
     Deleted,
     /// Somebody took the case.
@@ -176,7 +178,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds; the store keeps the word.
-    pub const ALL: [EventKind; 26] = {
+    pub const ALL: [EventKind; 27] = {
         use EventKind::*;
         [
             Opened,
@@ -185,6 +187,7 @@ impl EventKind {
             Folded,
             Noted,
             Edited,
+            Rejudged,
             Deleted,
             Claimed,
             GivenBack,
@@ -217,6 +220,7 @@ impl EventKind {
             EventKind::Folded => "folded",
             EventKind::Noted => "noted",
             EventKind::Edited => "edited",
+            EventKind::Rejudged => "rejudged",
             EventKind::Deleted => "deleted",
             EventKind::Claimed => "claimed",
             EventKind::GivenBack => "given_back",
