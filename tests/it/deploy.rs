@@ -16,8 +16,6 @@ const COMING: &[&str] = &[
     "moksori_bus_kafka_rebalances_total",
     "moksori_bus_kafka_delivery_errors_total",
     "moksori_bus_kafka_recreated_total",
-    "moksori_queue_lost_connections_total",
-    "moksori_lease_held",
 ];
 
 fn json(path: &str) -> Value {
