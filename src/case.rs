@@ -132,6 +132,8 @@ pub enum EventKind {
     Noted,
     /// A mention's text or facts changed.
     Edited,
+    /// Newer rules judged a mention again, and otherwise.
+    Rejudged,
     /// A mention was deleted by its author; its text is gone.
     Deleted,
     /// Somebody took the case.
@@ -187,6 +189,7 @@ impl EventKind {
             Folded,
             Noted,
             Edited,
+            Rejudged,
             Deleted,
             Claimed,
             GivenBack,
@@ -220,6 +223,7 @@ impl EventKind {
             EventKind::Folded => "folded",
             EventKind::Noted => "noted",
             EventKind::Edited => "edited",
+            EventKind::Rejudged => "rejudged",
             EventKind::Deleted => "deleted",
             EventKind::Claimed => "claimed",
             EventKind::GivenBack => "given_back",

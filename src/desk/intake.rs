@@ -133,6 +133,8 @@ impl Desk {
             for (position, reason, bytes) in &batch.dead {
                 ledger.tx.bury(&batch.to.log, batch.part, *position, reason, bytes)?;
             }
+            let envelopes: Vec<&Envelope> = batch.mentions.iter().map(|judged| &judged.envelope).collect();
+            ledger.tx.prefetch(&envelopes)?;
             for judged in &batch.mentions {
                 ledger.take(judged)?;
             }
@@ -206,8 +208,8 @@ impl Ledger<'_, '_> {
         Ok(outcome)
     }
 
-    /// An edited first mention changes its case's label, unless a person has set it.
-    fn relabel(&mut self, id: CaseId, mention: MentionId, verdict: &Verdict) -> Result<(), Error> {
+    /// A first mention that was edited or judged again changes its case's label, unless a person has set it.
+    pub(super) fn relabel(&mut self, id: CaseId, mention: MentionId, verdict: &Verdict) -> Result<(), Error> {
         let Some(mut case) = self.tx.load_case(id)? else { return Ok(()) };
         if case.mention == mention && case.labelled_by.is_none() && case.status.unfinished() {
             self.settle(&mut case);

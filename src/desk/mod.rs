@@ -5,6 +5,7 @@
 //! of a person passes [`authorize`] on the way.
 
 mod alarms;
+mod history;
 mod intake;
 mod outbox;
 mod people;
@@ -187,13 +188,14 @@ impl Desk {
     async fn transact<T: Send + 'static>(
         &self,
         urgency: Urgency,
-        work: impl FnOnce(&mut Ledger<'_, '_>) -> Result<T, Error> + Send + 'static,
+        mut work: impl FnMut(&mut Ledger<'_, '_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let policies = self.policies();
         let config = self.config.clone();
         let (value, tally) = self
             .store
             .write(urgency, move |tx| {
+                let (policies, config) = (Arc::clone(&policies), config.clone());
                 let mut ledger = Ledger { tx, policies, config, tally: Vec::new() };
                 let value = work(&mut ledger)?;
                 Ok::<_, Error>((value, ledger.tally))
@@ -212,7 +214,7 @@ impl Desk {
         viewer: &Viewer,
         action: Action,
         id: CaseId,
-        work: impl FnOnce(&mut Ledger<'_, '_>, &mut Case) -> Result<T, Error> + Send + 'static,
+        mut work: impl FnMut(&mut Ledger<'_, '_>, &mut Case) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let viewer = viewer.clone();
         self.transact(Urgency::Person, move |ledger| {

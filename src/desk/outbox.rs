@@ -147,7 +147,9 @@ impl Desk {
     async fn on_reply(
         &self,
         id: ReplyId,
-        work: impl FnOnce(&mut super::Ledger<'_, '_>, Option<&mut crate::queue::Case>, &Reply) -> Result<(), Error> + Send + 'static,
+        mut work: impl FnMut(&mut super::Ledger<'_, '_>, Option<&mut crate::queue::Case>, &Reply) -> Result<(), Error>
+        + Send
+        + 'static,
     ) -> Result<(), Error> {
         self.transact(Urgency::Person, move |ledger| {
             let Some(reply) = ledger.tx.load_reply(id)? else { return Ok(()) };

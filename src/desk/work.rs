@@ -182,7 +182,7 @@ impl Desk {
                 EventKind::Resolved,
                 Some(serde_json::json!({ "disposition": disposition })),
             );
-            case.disposition = Some(disposition);
+            case.disposition = Some(disposition.clone());
             Ok(())
         })
         .await

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Case, Error, NewEvent, Tx,
-    sql::{Row, Value},
+    sql::{Row, Value, bulk},
 };
 use crate::{
     case::{AccountId, BrandId, CaseId, Priority, Status},
@@ -159,17 +159,16 @@ impl Tx<'_> {
     pub fn insert_case(&mut self, new: &NewCase) -> Result<CaseId, Error> {
         let policy = self.policy_row(&new.policy)?;
         let (due, overdue) = standing(&new.clocks);
-        let id = self.sql.insert(
-            "INSERT INTO cases (brand_id, account_id, contact_id, conversation, mention_id, latest_mention_id, status,
-                 priority, team_id, label, confidence, unsure, rule, rules, policy_id, opened_at, changed_at,
-                 unanswered_since, due_at, overdue, signature) VALUES (?1, ?2, ?3, ?4, ?5, ?5, 'new', ?6, ?7, ?8, ?9, ?10,
-                 ?11, ?12, ?13, ?14, ?14, ?15, ?16, ?17, ?18)",
+        let id = self.sql.add(
+            &bulk::CASES,
             &[
                 new.brand.0.into(),
                 new.account.0.into(),
                 new.contact.0.into(),
                 new.conversation.into(),
                 new.mention.0.into(),
+                new.mention.0.into(),
+                Status::New.as_str().into(),
                 (new.priority as i64).into(),
                 new.team.0.into(),
                 new.label.as_str().into(),
@@ -179,6 +178,7 @@ impl Tx<'_> {
                 new.rules.into(),
                 policy.into(),
                 self.now.0.into(),
+                self.now.0.into(),
                 new.unanswered_since.0.into(),
                 due.into(),
                 overdue.into(),
@@ -186,40 +186,23 @@ impl Tx<'_> {
             ],
         )?;
         let case = CaseId(id);
+        if let Some(known) = &mut self.known {
+            known.case_is((new.brand, new.contact, new.conversation), case, 0, new.signature);
+        }
         for clock in &new.clocks {
-            self.insert_clock(case, clock)?;
+            let values = clock_values(case, self.policy_row(&clock.policy)?, clock);
+            self.sql.add(&bulk::CLOCK, &values)?;
         }
         Ok(case)
     }
 
-    fn insert_clock(&mut self, case: CaseId, clock: &SlaClock) -> Result<(), Error> {
-        let values = clock_values(case, self.policy_row(&clock.policy)?, clock);
-        self.sql.execute(
-            "INSERT INTO clock (case_id, kind, cycle, policy_id, state, origin_at, origin_source, target, elapsed, since,
-                 deadline_at, fired, next_fire_at, met_at, breached_at, detected_at, cancelled, breach_reason) VALUES (?1,
-                 ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
-            &values,
-        )?;
-        Ok(())
-    }
-
-    fn save_clock(&mut self, case: CaseId, clock: &SlaClock) -> Result<(), Error> {
-        let values = clock_values(case, self.policy_row(&clock.policy)?, clock);
-        let known = self.sql.execute(
-            "UPDATE clock SET policy_id = ?4, state = ?5, origin_at = ?6, origin_source = ?7, target = ?8, elapsed = ?9,
-                 since = ?10, deadline_at = ?11, fired = ?12, next_fire_at = ?13, met_at = ?14, breached_at = ?15,
-                 detected_at = ?16, cancelled = ?17, breach_reason = ?18 WHERE case_id = ?1 AND kind = ?2 AND cycle = ?3",
-            &values,
-        )?;
-        if known == 0 { self.insert_clock(case, clock) } else { Ok(()) }
-    }
-
-    /// Loads a case with its clocks; none when there is no such number.
+    /// Loads a case with its clocks, and keeps others from changing it until this transaction ends; none when there is no such number.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn load_case(&self, id: CaseId) -> Result<Option<Case>, Error> {
-        let sql = format!("SELECT {CASE_COLUMNS} FROM cases c JOIN policy p ON p.id = c.policy_id WHERE c.id = ?1");
+        let lock = self.sql.pick("", "FOR UPDATE OF c");
+        let sql = format!("SELECT {CASE_COLUMNS} FROM cases c JOIN policy p ON p.id = c.policy_id WHERE c.id = ?1 {lock}");
         let case = self.sql.optional(&sql, &[id.0.into()], case_of)?;
         case.map(|case| self.with_clocks(case)).transpose()
     }
@@ -238,6 +221,9 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn case_in_conversation(&self, brand: BrandId, contact: ContactId, conversation: i64) -> Result<Option<Case>, Error> {
+        if let Some(case) = self.known.as_ref().and_then(|known| known.thread(brand, contact, conversation)) {
+            return case.map_or(Ok(None), |id| self.load_case(id));
+        }
         let id: Option<i64> = self.sql.optional(
             "SELECT id FROM cases WHERE contact_id = ?1 AND conversation = ?2 AND brand_id = ?3 ORDER BY finished = 0
                  DESC, finished DESC LIMIT 1",
@@ -252,6 +238,9 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn other_cases(&self, brand: BrandId, contact: ContactId) -> Result<Vec<(CaseId, u64)>, Error> {
+        if let Some(cases) = self.known.as_ref().and_then(|known| known.other_cases(brand, contact)) {
+            return Ok(cases);
+        }
         // A contact with more open cases than this is no person with one problem.
         self.sql.all(
             "SELECT id, signature FROM cases WHERE contact_id = ?1 AND brand_id = ?2 AND finished = 0 LIMIT 8",
@@ -278,10 +267,7 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn join_mention(&mut self, case: CaseId, mention: MentionId) -> Result<(), Error> {
-        self.sql.execute(
-            "INSERT INTO case_mention (case_id, mention_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-            &[case.0.into(), mention.0.into()],
-        )?;
+        self.sql.add(&bulk::CASE_MENTION, &[case.0.into(), mention.0.into()])?;
         Ok(())
     }
 
@@ -290,6 +276,7 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn save_case(&mut self, case: &Case) -> Result<(), Error> {
+        let finished = if case.status.unfinished() { 0 } else { case.id.0 };
         let policy = self.policy_row(&case.policy)?;
         let (due, overdue) = standing(&case.clocks);
         self.sql.execute(
@@ -302,7 +289,7 @@ impl Tx<'_> {
                 case.account.0.into(),
                 case.latest_mention.0.into(),
                 case.mentions.into(),
-                (if case.status.unfinished() { 0 } else { case.id.0 }).into(),
+                finished.into(),
                 case.status.as_str().into(),
                 (case.priority as i64).into(),
                 case.team.0.into(),
@@ -322,8 +309,13 @@ impl Tx<'_> {
                 case.notes.into(),
             ],
         )?;
+        if let Some(known) = &mut self.known {
+            known.case_is((case.brand, case.contact, case.conversation), case.id, finished, case.signature);
+        }
+        self.sql.flush_held(&bulk::CLOCK, case.id.0)?;
         for clock in &case.clocks {
-            self.save_clock(case.id, clock)?;
+            let values = clock_values(case.id, self.policy_row(&clock.policy)?, clock);
+            self.sql.add(&bulk::CLOCK, &values)?;
         }
         Ok(())
     }
@@ -334,7 +326,13 @@ impl Tx<'_> {
     /// When the store cannot be read.
     pub fn cases_to_fire(&self, now: Time, limit: u32) -> Result<Vec<CaseId>, Error> {
         self.sql.all(
-            "SELECT case_id FROM clock WHERE next_fire_at <= ?1 GROUP BY case_id ORDER BY min(next_fire_at) LIMIT ?2",
+            self.sql.pick(
+                "SELECT case_id FROM (SELECT case_id, next_fire_at FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2)
+                 GROUP BY case_id ORDER BY min(next_fire_at)",
+                // What another process works on right now is settled by it.
+                "SELECT id FROM cases WHERE id IN (SELECT case_id FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2)
+                 ORDER BY id FOR UPDATE SKIP LOCKED",
+            ),
             &[now.0.into(), limit.into()],
             |row| Ok(CaseId(row.get(0)?)),
         )

@@ -2,7 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Error, Tx};
+use super::{
+    Error, Tx,
+    prefetch::Contact,
+    sql::{Row, bulk},
+};
 use crate::{
     case::{AccountId, BrandId},
     clock::Time,
@@ -69,6 +73,31 @@ pub fn key_hash(source: &str, key: &str) -> i64 {
     i64::from_be_bytes(first)
 }
 
+/// A count as a column holds it.
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) const STORED_COLUMNS: &str =
+    "id, version, side, contact_id, coalesce(conversation, id), label, posted_at, deleted_at";
+
+pub(super) fn stored_of(row: &Row<'_>) -> Result<Stored, Error> {
+    Ok(Stored {
+        id: MentionId(row.get(0)?),
+        version: row.get(1)?,
+        side: match row.get(2)? {
+            "ours" => Side::Ours,
+            "other" => Side::Other,
+            _ => Side::Customer,
+        },
+        contact: ContactId(row.get(3)?),
+        conversation: row.get(4)?,
+        label: Label::parse(row.get(5)?).unwrap_or(Label::Other),
+        posted_at: Time(row.get(6)?),
+        deleted: row.get::<Option<i64>>(7)?.is_some(),
+    })
+}
+
 impl Tx<'_> {
     /// Moves a consumer from `from` to `to`; false when it is somewhere else, so that a redelivered
     /// batch or a worker that lost its partition changes nothing.
@@ -94,15 +123,14 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn bury(&mut self, log: &str, part: i64, position: i64, reason: &str, bytes: &[u8]) -> Result<(), Error> {
-        self.sql.execute(
-            "INSERT INTO dead_letter (log, part, position, at, reason, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT
-                 DO NOTHING",
+        self.sql.add(
+            &bulk::DEAD_LETTER,
             &[log.into(), part.into(), position.into(), self.now.0.into(), reason.into(), bytes.into()],
         )?;
         Ok(())
     }
 
-    fn source(&mut self, key: &str) -> Result<i64, Error> {
+    pub(super) fn source(&mut self, key: &str) -> Result<i64, Error> {
         if let Some(id) = self.memory.sources.get(key) {
             return Ok(*id);
         }
@@ -118,10 +146,17 @@ impl Tx<'_> {
     /// When the store cannot be read.
     pub fn find_mention(&mut self, source: &str, id: &str) -> Result<Option<Stored>, Error> {
         let source = self.source(source)?;
-        if let Some(found) = self.stored("source_id = ?1 AND native_id = ?2", source, id)? {
+        if let Some(found) = self.stored_native(source, id)? {
             return Ok(Some(found));
         }
-        self.stored("source_id = ?1 AND local_ref = ?2", source, id)
+        match self.known.as_ref().and_then(|known| known.local(source, id)) {
+            Some(known) => Ok(known),
+            None => self.sql.optional(
+                &format!("SELECT {STORED_COLUMNS} FROM mention WHERE source_id = ?1 AND local_ref = ?2"),
+                &[source.into(), id.into()],
+                stored_of,
+            ),
+        }
     }
 
     /// Like [`Tx::find_mention`], by the global id alone: the quick question that every new mention asks.
@@ -130,39 +165,18 @@ impl Tx<'_> {
     /// When the store cannot be read.
     pub fn find_native(&mut self, source: &str, native_id: &str) -> Result<Option<Stored>, Error> {
         let source = self.source(source)?;
-        self.stored("source_id = ?1 AND native_id = ?2", source, native_id)
+        self.stored_native(source, native_id)
     }
 
-    fn stored(&self, condition: &str, source: i64, id: &str) -> Result<Option<Stored>, Error> {
-        // Two constant texts, so the statement cache serves both.
-        let sql = match condition {
-            "source_id = ?1 AND native_id = ?2" => {
-                "SELECT id, version, side, contact_id, coalesce(conversation, id), label, posted_at, deleted_at FROM mention
-                 WHERE source_id = ?1 AND native_id = ?2"
-            }
-            _ => {
-                "SELECT id, version, side, contact_id, coalesce(conversation, id), label, posted_at, deleted_at FROM mention
-                 WHERE source_id = ?1 AND local_ref = ?2"
-            }
-        };
-        self.sql.optional(sql, &[source.into(), id.into()], |row| {
-            let side: String = row.get(2)?;
-            let label: String = row.get(5)?;
-            Ok(Stored {
-                id: MentionId(row.get(0)?),
-                version: row.get(1)?,
-                side: match side.as_str() {
-                    "ours" => Side::Ours,
-                    "other" => Side::Other,
-                    _ => Side::Customer,
-                },
-                contact: ContactId(row.get(3)?),
-                conversation: row.get(4)?,
-                label: Label::parse(&label).unwrap_or(Label::Other),
-                posted_at: Time(row.get(6)?),
-                deleted: row.get::<Option<i64>>(7)?.is_some(),
-            })
-        })
+    fn stored_native(&self, source: i64, native_id: &str) -> Result<Option<Stored>, Error> {
+        match self.known.as_ref().and_then(|known| known.native(source, native_id)) {
+            Some(known) => Ok(known),
+            None => self.sql.optional(
+                &format!("SELECT {STORED_COLUMNS} FROM mention WHERE source_id = ?1 AND native_id = ?2"),
+                &[source.into(), native_id.into()],
+                stored_of,
+            ),
+        }
     }
 
     /// Was this mention deleted before it ever came?
@@ -173,9 +187,11 @@ impl Tx<'_> {
         if !self.memory.tombstones {
             return Ok(false);
         }
-        self.sql.one("SELECT EXISTS (SELECT 1 FROM tombstone WHERE hash = ?1)", &[key_hash(source, native_id).into()], |row| {
-            row.get(0)
-        })
+        let hash = key_hash(source, native_id);
+        match self.known.as_ref().and_then(|known| known.tombstone(hash)) {
+            Some(known) => Ok(known),
+            None => self.sql.one("SELECT EXISTS (SELECT 1 FROM tombstone WHERE hash = ?1)", &[hash.into()], |row| row.get(0)),
+        }
     }
 
     /// Remembers a delete that matched nothing; it wins over every later create.
@@ -184,6 +200,9 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn set_tombstone(&mut self, source: &str, native_id: &str) -> Result<(), Error> {
         self.memory.tombstones = true;
+        if let Some(known) = &mut self.known {
+            known.set_tombstone(key_hash(source, native_id));
+        }
         self.sql.execute(
             "INSERT INTO tombstone (hash, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             &[key_hash(source, native_id).into(), self.now.0.into()],
@@ -197,40 +216,67 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn contact(&mut self, source: &str, author: &Author) -> Result<(ContactId, bool), Error> {
         let source = self.source(source)?;
-        let known: Option<(i64, String, Option<String>, Option<i64>)> = self.sql.optional(
-            "SELECT id, handle, name, reach FROM contact WHERE source_id = ?1 AND native_id = ?2",
-            &[source.into(), (&author.native_id).into()],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-        )?;
-        let reach = author.reach.map(|reach| i64::try_from(reach).unwrap_or(i64::MAX));
-        let Some((id, handle, name, known_reach)) = known else {
-            let id = self.sql.insert(
-                "INSERT INTO contact (source_id, native_id, handle, name, reach, first_seen_at) VALUES (?1, ?2, ?3, ?4, ?5,
-                 ?6)",
-                &[
-                    source.into(),
-                    (&author.native_id).into(),
-                    (&author.handle).into(),
-                    (&author.name).into(),
-                    reach.into(),
-                    self.now.0.into(),
-                ],
-            )?;
-            return Ok((ContactId(id), true));
+        let reach = author.reach.map(whole);
+        let stored = match self.known.as_mut().and_then(|known| known.contact(source, &author.native_id)) {
+            Some(contact) if contact.stranger => {
+                contact.stranger = false;
+                return Ok((contact.id, true));
+            }
+            Some(contact) => Some(contact.clone()),
+            None => self.stored_contact(source, author)?,
         };
-        if handle != author.handle {
+        let Some(stored) = stored else { return self.insert_contact(source, author, reach) };
+        if stored.handle != author.handle {
             self.sql.execute(
                 "INSERT INTO contact_handle (contact_id, handle, until) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                &[id.into(), (&handle).into(), self.now.0.into()],
+                &[stored.id.0.into(), (&stored.handle).into(), self.now.0.into()],
             )?;
         }
-        if handle != author.handle || name != author.name || known_reach != reach.or(known_reach) {
+        if stored.handle != author.handle || stored.name != author.name || stored.reach != reach.or(stored.reach) {
             self.sql.execute(
                 "UPDATE contact SET handle = ?2, name = ?3, reach = coalesce(?4, reach) WHERE id = ?1",
-                &[id.into(), (&author.handle).into(), (&author.name).into(), reach.into()],
+                &[stored.id.0.into(), (&author.handle).into(), (&author.name).into(), reach.into()],
             )?;
+            if let Some(contact) = self.known.as_mut().and_then(|known| known.contact(source, &author.native_id)) {
+                let (handle, name) = (author.handle.clone(), author.name.clone());
+                *contact = Contact { id: stored.id, handle, name, reach: reach.or(stored.reach), stranger: false };
+            }
         }
-        Ok((ContactId(id), false))
+        Ok((stored.id, false))
+    }
+
+    fn stored_contact(&self, source: i64, author: &Author) -> Result<Option<Contact>, Error> {
+        self.sql.optional(
+            "SELECT id, handle, name, reach FROM contact WHERE source_id = ?1 AND native_id = ?2",
+            &[source.into(), (&author.native_id).into()],
+            |row| {
+                let id = ContactId(row.get(0)?);
+                Ok(Contact { id, handle: row.get(1)?, name: row.get(2)?, reach: row.get(3)?, stranger: false })
+            },
+        )
+    }
+
+    fn insert_contact(&mut self, source: i64, author: &Author, reach: Option<i64>) -> Result<(ContactId, bool), Error> {
+        let values = [
+            source.into(),
+            (&author.native_id).into(),
+            (&author.handle).into(),
+            (&author.name).into(),
+            reach.into(),
+            self.now.0.into(),
+        ];
+        let insert =
+            "INSERT INTO contact (source_id, native_id, handle, name, reach, first_seen_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        if !self.sql.shared() {
+            return Ok((ContactId(self.sql.insert(insert, &values)?), true));
+        }
+        let insert = format!("{insert} ON CONFLICT (source_id, native_id) DO NOTHING RETURNING id");
+        if let Some(id) = self.sql.optional(&insert, &values, |row| row.get(0))? {
+            return Ok((ContactId(id), true));
+        }
+        // Another process stored them a moment ago.
+        let stored = self.stored_contact(source, author)?.ok_or(Error::NoRow)?;
+        Ok((stored.id, false))
     }
 
     /// A contact's handle.
@@ -258,11 +304,8 @@ impl Tx<'_> {
         let engagement = envelope.engagement.unwrap_or_default();
         let posted_at = envelope.posted_at.unwrap_or(envelope.first_seen_at);
         let reach = envelope.author.as_ref().and_then(|author| author.reach);
-        let id = self.sql.insert(
-            "INSERT INTO mention (source_id, native_id, local_ref, version, side, contact_id, conversation, parent, lang,
-                 label, confidence, unsure, posted_at, time_quality, first_seen_at, edited_at, reach, replies, shares, likes,
-                 visibility, url, media, signature, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
-                 ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
+        let id = self.sql.add(
+            &bulk::MENTION,
             &[
                 source.into(),
                 (&envelope.native_id).into(),
@@ -280,7 +323,7 @@ impl Tx<'_> {
                 envelope.time_quality.as_str().into(),
                 envelope.first_seen_at.0.into(),
                 envelope.edited_at.map(|at| at.0).into(),
-                reach.map(|reach| i64::try_from(reach).unwrap_or(i64::MAX)).into(),
+                reach.map(whole).into(),
                 count(engagement.replies).into(),
                 count(engagement.shares).into(),
                 count(engagement.likes).into(),
@@ -292,25 +335,31 @@ impl Tx<'_> {
             ],
         )?;
         let id = MentionId(id);
+        if let Some(known) = &mut self.known {
+            let stored = Stored {
+                id,
+                version: envelope.version(),
+                side: envelope.side,
+                contact,
+                conversation: conversation.unwrap_or(id.0),
+                label: verdict.label,
+                posted_at,
+                deleted: false,
+            };
+            known.add_mention(source, envelope, &stored);
+        }
         if let Some(original) = texts.original {
-            self.sql
-                .execute("INSERT INTO mention_original (mention_id, text) VALUES (?1, ?2)", &[id.0.into(), original.into()])?;
+            self.sql.add(&bulk::MENTION_ORIGINAL, &[id.0.into(), original.into()])?;
         }
         self.judge(id, verdict, rules)?;
         Ok(id)
     }
 
-    fn judge(&mut self, id: MentionId, verdict: &Verdict, rules: u32) -> Result<(), Error> {
-        if verdict.reasons.is_empty() {
-            self.sql.execute("DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
-            return Ok(());
+    pub(super) fn judge(&mut self, id: MentionId, verdict: &Verdict, rules: u32) -> Result<(), Error> {
+        if !verdict.reasons.is_empty() {
+            let reasons = serde_json::to_string(&verdict.reasons).unwrap_or_default();
+            self.sql.put(&bulk::JUDGEMENT, id.0, &[id.0.into(), rules.into(), (&reasons).into()])?;
         }
-        let reasons = serde_json::to_string(&verdict.reasons).unwrap_or_default();
-        self.sql.execute(
-            "INSERT INTO judgement (mention_id, rules, reasons) VALUES (?1, ?2, ?3)
-             ON CONFLICT (mention_id) DO UPDATE SET rules = excluded.rules, reasons = excluded.reasons",
-            &[id.0.into(), rules.into(), (&reasons).into()],
-        )?;
         Ok(())
     }
 
@@ -345,10 +394,13 @@ impl Tx<'_> {
                 (&media(envelope)).into(),
             ],
         )?;
+        if let Some(known) = &mut self.known {
+            known.forget_mention(id);
+        }
         self.sql.execute("DELETE FROM mention_original WHERE mention_id = ?1", &[id.0.into()])?;
+        self.sql.execute("DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
         if let Some(original) = texts.original {
-            self.sql
-                .execute("INSERT INTO mention_original (mention_id, text) VALUES (?1, ?2)", &[id.0.into(), original.into()])?;
+            self.sql.add(&bulk::MENTION_ORIGINAL, &[id.0.into(), original.into()])?;
         }
         self.judge(id, verdict, rules)
     }
@@ -365,7 +417,7 @@ impl Tx<'_> {
                 count(engagement.replies).into(),
                 count(engagement.shares).into(),
                 count(engagement.likes).into(),
-                reach.map(|reach| i64::try_from(reach).unwrap_or(i64::MAX)).into(),
+                reach.map(whole).into(),
             ],
         )?;
         Ok(())
@@ -377,6 +429,9 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn erase_mention(&mut self, id: MentionId) -> Result<(), Error> {
         self.erased = true;
+        if let Some(known) = &mut self.known {
+            known.forget_mention(id);
+        }
         self.sql.execute(
             "UPDATE mention SET text = '', media = NULL, url = NULL, signature = 0, deleted_at = ?2 WHERE id = ?1",
             &[id.0.into(), self.now.0.into()],
@@ -391,7 +446,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Remembers who or what caught a mention; false when that was known.
+    /// Remembers who or what caught a mention.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -402,13 +457,13 @@ impl Tx<'_> {
         account: AccountId,
         addressed: bool,
         query: Option<&str>,
-    ) -> Result<bool, Error> {
-        let added = self.sql.execute(
-            "INSERT INTO mention_match (mention_id, brand_id, account_id, addressed, query) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT DO NOTHING",
-            &[mention.0.into(), brand.0.into(), account.0.into(), addressed.into(), query.unwrap_or("").into()],
-        )?;
-        Ok(added == 1)
+    ) -> Result<(), Error> {
+        if let Some(known) = &mut self.known {
+            known.add_match(mention, brand);
+        }
+        let values = [mention.0.into(), brand.0.into(), account.0.into(), addressed.into(), query.unwrap_or("").into()];
+        self.sql.add(&bulk::MENTION_MATCH, &values)?;
+        Ok(())
     }
 
     /// Has any brand's account or query caught this mention before?
@@ -416,6 +471,9 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn matched_brand(&self, mention: MentionId, brand: BrandId) -> Result<bool, Error> {
+        if let Some(known) = self.known.as_ref().and_then(|known| known.matched(mention, brand)) {
+            return Ok(known);
+        }
         self.sql.one(
             "SELECT EXISTS (SELECT 1 FROM mention_match WHERE mention_id = ?1 AND brand_id = ?2)",
             &[mention.0.into(), brand.0.into()],
@@ -428,10 +486,7 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn erase_from_bus(&mut self, source: &str, native_id: &str) -> Result<(), Error> {
-        self.sql.execute(
-            "INSERT INTO erasure (source, native_id, at) VALUES (?1, ?2, ?3)",
-            &[source.into(), native_id.into(), self.now.0.into()],
-        )?;
+        self.sql.add(&bulk::ERASURE, &[source.into(), native_id.into(), self.now.0.into()])?;
         Ok(())
     }
 
@@ -452,8 +507,13 @@ impl Tx<'_> {
     pub fn erasures_done(&mut self, done: &[Erasure]) -> Result<(), Error> {
         for Erasure { id, native_id, .. } in done {
             self.sql.execute("DELETE FROM erasure WHERE id = ?1", &[(*id).into()])?;
-            self.sql
-                .execute("UPDATE dead_letter SET bytes = X'' WHERE instr(bytes, CAST(?1 AS BLOB)) > 0", &[native_id.into()])?;
+            self.sql.execute(
+                self.sql.pick(
+                    "UPDATE dead_letter SET bytes = X'' WHERE instr(bytes, CAST(?1 AS BLOB)) > 0",
+                    "UPDATE dead_letter SET bytes = '' WHERE position(convert_to(?1, 'UTF8') IN bytes) > 0",
+                ),
+                &[native_id.into()],
+            )?;
         }
         self.erased = true;
         Ok(())
@@ -461,7 +521,7 @@ impl Tx<'_> {
 }
 
 fn count(number: u64) -> Option<i64> {
-    if number == 0 { None } else { Some(i64::try_from(number).unwrap_or(i64::MAX)) }
+    (number > 0).then(|| whole(number))
 }
 
 fn media(envelope: &Envelope) -> Option<String> {

@@ -156,12 +156,18 @@ impl Tx<'_> {
         Ok(ReplyId(id))
     }
 
-    /// Loads a reply; none when there is no such row.
+    /// Loads a reply, and keeps others from changing it until this transaction ends; none when there is no such row.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn load_reply(&self, id: ReplyId) -> Result<Option<Reply>, Error> {
-        let sql = format!("SELECT {REPLY_COLUMNS} FROM reply r WHERE r.id = ?1");
+        // First the case and then the reply, as every command takes them: so no two wait for each other.
+        if self.sql.shared() {
+            let case = "SELECT 1 FROM cases WHERE id = (SELECT case_id FROM reply WHERE id = ?1) FOR UPDATE";
+            self.sql.each(case, &[id.0.into()], |_| Ok(()))?;
+        }
+        let lock = self.sql.pick("", "FOR UPDATE");
+        let sql = format!("SELECT {REPLY_COLUMNS} FROM reply r WHERE r.id = ?1 {lock}");
         self.sql.optional(&sql, &[id.0.into()], reply_of)
     }
 
@@ -233,11 +239,12 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn take_reply(&mut self, accounts: &[String]) -> Result<Option<Outgoing>, Error> {
-        let keys = serde_json::to_string(accounts).unwrap_or_default();
+        let lock = self.sql.pick("", "FOR UPDATE OF r SKIP LOCKED");
         let sql = format!(
-            "{OUTGOING} WHERE r.state = 'queued' AND r.due_at <= ?1 AND a.key IN (SELECT value FROM json_each(?2)) ORDER BY r.due_at LIMIT 1"
+            "{OUTGOING} WHERE r.state = 'queued' AND r.due_at <= ?1 AND a.key IN (SELECT value FROM json_each(?2))
+             ORDER BY r.due_at LIMIT 1 {lock}"
         );
-        let taken = self.sql.optional(&sql, &[self.now.0.into(), (&keys).into()], outgoing_of)?;
+        let taken = self.sql.optional(&sql, &[self.now.0.into(), accounts.into()], outgoing_of)?;
         let Some(mut taken) = taken else {
             return Ok(None);
         };

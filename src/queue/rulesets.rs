@@ -55,6 +55,14 @@ impl Reader<'_> {
         self.sql.optional("SELECT version, digest, files FROM ruleset ORDER BY version DESC LIMIT 1", &[], published)
     }
 
+    /// The number of the version in force; 0 before the first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn newest_ruleset_version(&self) -> Result<u32, Error> {
+        self.sql.one("SELECT coalesce(max(version), 0) FROM ruleset", &[], |row| row.get(0))
+    }
+
     /// Older versions whose policies still have open clocks.
     ///
     /// # Errors

@@ -3,13 +3,22 @@
 //! The rest of this folder writes statements that both engines take, with places `?1`, `?2` ..., and reads
 //! rows through [`Row::get`]. Where the dialects differ, [`Sql::pick`] chooses between two texts on the spot.
 
+pub(super) mod bulk;
+pub(super) mod connect;
+pub(super) mod postgres;
 pub(super) mod sqlite;
 
-use super::Error;
+use self::{
+    bulk::Bulk,
+    postgres::{Failure, Session},
+};
+use super::{Error, NewEvent};
+use crate::case::{Actor, Seq};
 
 /// A connection to whichever engine holds the desk.
 pub(super) enum Sql {
     Sqlite(rusqlite::Connection),
+    Postgres(Box<Session>),
 }
 
 /// A value on its way into a statement, or out of a row; texts and bytes are borrowed.
@@ -35,21 +44,34 @@ pub(super) trait Column<'a>: Sized {
 /// A row of either engine, valid until the next.
 pub(super) enum Row<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
+    Postgres(&'a ::postgres::Row),
 }
+
+/// Who waits for the number of the last event: the key of a lock that the server keeps for us.
+const EVENTS_LOCK: i64 = 0x6d6f_6b73_6f72_6901;
+
+/// Held by every batch; alone by a batch that deletes.
+const BATCH_LOCK: i64 = 0x6d6f_6b73_6f72_6902;
 
 impl Sql {
     /// The text for the engine that runs, where no text suits both.
-    #[expect(dead_code, reason = "the second engine follows")]
-    pub(super) fn pick<'t>(&self, sqlite: &'t str) -> &'t str {
+    pub(super) fn pick<'t>(&self, sqlite: &'t str, postgres: &'t str) -> &'t str {
         match self {
             Sql::Sqlite(_) => sqlite,
+            Sql::Postgres(_) => postgres,
         }
+    }
+
+    /// Other processes write at the same time: what is read must be locked before it is decided on.
+    pub(super) fn shared(&self) -> bool {
+        matches!(self, Sql::Postgres(_))
     }
 
     /// Begins a transaction that writes.
     pub(super) fn begin(&self) -> Result<(), Error> {
         match self {
             Sql::Sqlite(connection) => Ok(connection.execute_batch("BEGIN IMMEDIATE")?),
+            Sql::Postgres(session) => session.begin("BEGIN ISOLATION LEVEL READ COMMITTED"),
         }
     }
 
@@ -57,6 +79,7 @@ impl Sql {
     pub(super) fn moment(&self) -> Result<(), Error> {
         match self {
             Sql::Sqlite(connection) => Ok(connection.execute_batch("BEGIN")?),
+            Sql::Postgres(session) => session.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
         }
     }
 
@@ -64,18 +87,115 @@ impl Sql {
     pub(super) fn commit(&self) -> Result<(), Error> {
         match self {
             Sql::Sqlite(connection) => Ok(connection.execute_batch("COMMIT")?),
+            Sql::Postgres(session) => session.commit(),
         }
     }
 
     /// Ends a transaction as if it had never been.
     pub(super) fn roll_back(&self) {
-        let failed = match self {
+        match self {
             // SQLite may have rolled back by itself, on a full disk for example.
-            Sql::Sqlite(connection) if connection.is_autocommit() => None,
-            Sql::Sqlite(connection) => connection.execute_batch("ROLLBACK").err(),
-        };
-        if let Some(error) = failed {
-            tracing::error!(error = %error, "could not roll back");
+            Sql::Sqlite(connection) if connection.is_autocommit() => {}
+            Sql::Sqlite(connection) => {
+                if let Err(error) = connection.execute_batch("ROLLBACK") {
+                    tracing::error!(error = %error, "could not roll back");
+                }
+            }
+            Sql::Postgres(session) => session.roll_back(),
+        }
+    }
+
+    /// What the last failure means for its transaction; always none for SQLite, which has one writer.
+    pub(super) fn take_failure(&self) -> Option<Failure> {
+        match self {
+            Sql::Sqlite(_) => None,
+            Sql::Postgres(session) => session.take_failure(),
+        }
+    }
+
+    /// The connection must be replaced.
+    pub(super) fn lost(&self) -> bool {
+        match self {
+            Sql::Sqlite(_) => false,
+            Sql::Postgres(session) => session.lost(),
+        }
+    }
+
+    /// Batches run beside each other, but one that deletes runs alone: so a delete and a create of the
+    /// same post that come through two partitions at once end as the delete wants it.
+    pub(super) fn enter_batch(&self, deletes: bool) -> Result<(), Error> {
+        let Sql::Postgres(_) = self else { return Ok(()) };
+        let sql = if deletes { "SELECT pg_advisory_xact_lock(?1)" } else { "SELECT pg_advisory_xact_lock_shared(?1)" };
+        self.each(sql, &[BATCH_LOCK.into()], |_| Ok(()))
+    }
+
+    /// Writes a row of a table that is written in bulk; returns its id where the table counts its own.
+    pub(super) fn add(&self, bulk: &'static Bulk, values: &[Value<'_>]) -> Result<i64, Error> {
+        match self {
+            Sql::Sqlite(_) => self.insert(bulk.inserted(), values),
+            Sql::Postgres(session) => {
+                let id = bulk.counted().then(|| session.next_id(bulk)).transpose()?;
+                session.pending.borrow_mut().push(bulk, values, id);
+                Ok(id.unwrap_or(0))
+            }
+        }
+    }
+
+    /// Like [`Sql::add`] for a row that may wait to be written already, known by its first column.
+    pub(super) fn put(&self, bulk: &'static Bulk, first: i64, values: &[Value<'_>]) -> Result<(), Error> {
+        self.flush_held(bulk, first)?;
+        self.add(bulk, values).map(drop)
+    }
+
+    /// Writes the rows of a table that wait, if one of them has `first` in its first column: one statement
+    /// must not write a row twice.
+    pub(super) fn flush_held(&self, bulk: &'static Bulk, first: i64) -> Result<(), Error> {
+        match self {
+            Sql::Postgres(session) if session.pending.borrow().holds(bulk, first) => session.flush(bulk.bit()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes ids for as many rows as are about to be added.
+    pub(super) fn reserve(&self, bulk: &'static Bulk, count: usize) -> Result<(), Error> {
+        match self {
+            Sql::Postgres(session) if count > 0 => session.reserve(bulk, i64::try_from(count).unwrap_or(1)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what is still to be written, the events last: their numbers follow each other without a gap,
+    /// in the order of the commits. `last` is the last number that this process knows.
+    pub(super) fn finish(&self, last: Seq, events: &[NewEvent]) -> Result<Seq, Error> {
+        match self {
+            Sql::Sqlite(_) => {
+                let mut seq = last;
+                for event in events {
+                    seq.0 += 1;
+                    self.execute(
+                        "INSERT INTO event (seq, case_id, mention_id, at, actor, kind, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                        &[
+                            seq.0.into(),
+                            event.case.map(|case| case.0).into(),
+                            event.mention.map(|mention| mention.0).into(),
+                            event.at.0.into(),
+                            actor_number(event.actor).into(),
+                            event.kind.as_str().into(),
+                            (&event.payload).into(),
+                        ],
+                    )?;
+                }
+                Ok(seq)
+            }
+            Sql::Postgres(session) => {
+                session.flush(bulk::EVERY)?;
+                if events.is_empty() {
+                    return Ok(last);
+                }
+                // In a statement of its own: the next one must see what the holder before us has committed.
+                self.each("SELECT pg_advisory_xact_lock(?1)", &[EVENTS_LOCK.into()], |_| Ok(()))?;
+                session.append(events).map(Seq)
+            }
         }
     }
 
@@ -83,6 +203,7 @@ impl Sql {
     pub(super) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<usize, Error> {
         match self {
             Sql::Sqlite(connection) => Ok(connection.prepare_cached(sql)?.execute(rusqlite::params_from_iter(values))?),
+            Sql::Postgres(session) => session.execute(sql, values),
         }
     }
 
@@ -93,6 +214,7 @@ impl Sql {
                 connection.prepare_cached(sql)?.execute(rusqlite::params_from_iter(values))?;
                 Ok(connection.last_insert_rowid())
             }
+            Sql::Postgres(_) => self.one(&format!("{sql} RETURNING id"), values, |row| row.get(0)),
         }
     }
 
@@ -119,6 +241,7 @@ impl Sql {
                 let mut rows = statement.query(rusqlite::params_from_iter(values))?;
                 rows.next()?.map(|row| read(&Row::Sqlite(row))).transpose()
             }
+            Sql::Postgres(session) => session.query(sql, values)?.first().map(|row| read(&Row::Postgres(row))).transpose(),
         }
     }
 
@@ -152,6 +275,11 @@ impl Sql {
                     read(&Row::Sqlite(row))?;
                 }
             }
+            Sql::Postgres(session) => {
+                for row in &session.query(sql, values)? {
+                    read(&Row::Postgres(row))?;
+                }
+            }
         }
         Ok(())
     }
@@ -162,8 +290,17 @@ impl<'a> Row<'a> {
     pub(super) fn get<T: Column<'a>>(&self, index: usize) -> Result<T, Error> {
         let value = match self {
             Row::Sqlite(row) => sqlite::value(row.get_ref(index)?),
+            Row::Postgres(row) => Some(row.try_get(index)?),
         };
         value.and_then(T::of).ok_or(Error::Column { index })
+    }
+}
+
+fn actor_number(actor: Actor) -> i64 {
+    match actor {
+        Actor::System => 0,
+        Actor::Customer => -1,
+        Actor::Agent(agent) => agent.0,
     }
 }
 

@@ -1,10 +1,20 @@
 //! Transactions: everything that may change the store, and what may only read it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, mpsc::Sender},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
-use super::{Catalog, Error, Metrics, sql::Sql};
+use super::{
+    Catalog, Error, Metrics, Urgency,
+    follow::raise,
+    pool::Source,
+    prefetch::Known,
+    sql::{Sql, connect::back_off, postgres::Failure},
+};
 use crate::{
     case::{Actor, CaseId, EventKind, Seq},
     clock::{Clock, Time},
@@ -22,47 +32,113 @@ pub(super) struct Memory {
 
 /// The one who writes, with a connection of its own.
 pub(super) struct Writer {
-    pub(super) sql: Sql,
+    /// None once it is lost, until the next transaction.
+    pub(super) sql: Option<Sql>,
+    pub(super) source: Source,
+    pub(super) urgency: Urgency,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
-    pub(super) last: Seq,
     pub(super) seq: watch::Sender<Seq>,
     pub(super) memory: Memory,
-    pub(super) wake_checkpoints: std::sync::mpsc::Sender<bool>,
+    /// Wakes the checkpoints of SQLite; true when erased text must leave its log.
+    pub(super) committed: Option<Sender<bool>>,
+    /// Connections in a row that could not be made.
+    pub(super) failures: u32,
 }
 
 impl Writer {
+    /// Runs `work` as a transaction; again, when another process is why it failed and a second try will do.
     pub(super) fn transact<T, E: From<Error>>(
         &mut self,
-        catalog: Arc<Catalog>,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+        catalog: &Arc<Catalog>,
+        mut work: impl FnMut(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        let mut tries = 0;
+        loop {
+            self.connect()?;
+            let Some(sql) = self.sql.take() else { return Err(Error::Closed.into()) };
+            let (done, committing) = self.attempt(&sql, catalog, &mut work);
+            let failure = sql.take_failure();
+            if failure == Some(Failure::Lost) || sql.lost() {
+                self.metrics.lost.inc();
+            } else {
+                self.sql = Some(sql);
+            }
+            tries += 1;
+            let again = match failure {
+                _ if done.is_ok() => false,
+                // Nobody knows whether it was committed: whoever asked must look.
+                Some(Failure::Lost) => !committing && tries < 2,
+                Some(Failure::Taken) => tries < 2,
+                Some(Failure::Again) => tries < 4,
+                None => false,
+            };
+            if !again {
+                return done;
+            }
+            self.metrics.retried.inc();
+            std::thread::sleep(back_off(tries, Duration::from_millis(200)));
+        }
+    }
+
+    fn connect(&mut self) -> Result<(), Error> {
+        if self.sql.as_ref().is_some_and(|sql| !sql.lost()) {
+            return Ok(());
+        }
+        if self.failures > 0 {
+            std::thread::sleep(back_off(self.failures, Duration::from_secs(1)));
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.sql = Some(self.source.writer(self.urgency)?);
+        self.failures = 0;
+        Ok(())
+    }
+
+    /// One try; also says whether it came as far as the commit.
+    fn attempt<T, E: From<Error>>(
+        &mut self,
+        sql: &Sql,
+        catalog: &Arc<Catalog>,
+        work: &mut impl FnMut(&mut Tx<'_>) -> Result<T, E>,
+    ) -> (Result<T, E>, bool) {
         let timer = self.metrics.commit_seconds.start_timer();
-        self.sql.begin()?;
-        let mut tx =
-            Tx { sql: &self.sql, catalog, memory: &mut self.memory, now: self.clock.now(), events: Vec::new(), erased: false };
+        if let Err(error) = sql.begin() {
+            timer.stop_and_discard();
+            return (Err(error.into()), false);
+        }
+        let last = *self.seq.borrow();
+        let mut tx = Tx {
+            sql,
+            catalog: Arc::clone(catalog),
+            memory: &mut self.memory,
+            now: self.clock.now(),
+            events: Vec::new(),
+            erased: false,
+            known: None,
+        };
+        let mut committing = false;
         // A crash inside a command must not take the store with it.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let value = work(&mut tx)?;
-            let last = tx.number_events(self.last)?;
+            let last = sql.finish(last, &tx.events)?;
             Ok::<_, E>((value, last, tx.erased))
         }))
         .unwrap_or_else(|_| Err(Error::Closed.into()))
         .and_then(|done| {
             crash::point("store commit");
-            self.sql.commit()?;
+            committing = true;
+            sql.commit()?;
             crash::point("store commit");
             Ok(done)
         });
-        match done {
+        let done = match done {
             Ok((value, last, erased)) => {
                 timer.observe_duration();
-                if last != self.last {
-                    self.last = last;
-                    self.metrics.last_event.set(last.0);
-                    self.seq.send_replace(last);
-                }
-                if self.wake_checkpoints.send(erased).is_err() {
+                self.metrics.last_event.set(last.0);
+                raise(&self.seq, last);
+                if let Some(committed) = &self.committed
+                    && committed.send(erased).is_err()
+                {
                     tracing::error!("the checkpoint thread has ended: the store's log will grow");
                 }
                 Ok(value)
@@ -72,10 +148,11 @@ impl Writer {
                 self.metrics.rollbacks.inc();
                 self.memory.sources.clear();
                 self.memory.policies.clear();
-                self.sql.roll_back();
+                sql.roll_back();
                 Err(error)
             }
-        }
+        };
+        (done, committing)
     }
 }
 
@@ -88,6 +165,8 @@ pub struct Tx<'a> {
     pub now: Time,
     pub(super) events: Vec<NewEvent>,
     pub(super) erased: bool,
+    /// Answers asked for beforehand; only where asking takes long.
+    pub(super) known: Option<Box<Known>>,
 }
 
 /// A reading connection with the catalog of its moment.
@@ -123,36 +202,5 @@ impl Tx<'_> {
     /// Adds an event to the end of this transaction.
     pub fn event(&mut self, event: NewEvent) {
         self.events.push(event);
-    }
-
-    fn number_events(&mut self, last: Seq) -> Result<Seq, Error> {
-        let mut seq = last;
-        if self.events.is_empty() {
-            return Ok(seq);
-        }
-        for event in self.events.drain(..) {
-            seq.0 += 1;
-            self.sql.execute(
-                "INSERT INTO event (seq, case_id, mention_id, at, actor, kind, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                &[
-                    seq.0.into(),
-                    event.case.map(|case| case.0).into(),
-                    event.mention.map(|mention| mention.0).into(),
-                    event.at.0.into(),
-                    actor_number(event.actor).into(),
-                    event.kind.as_str().into(),
-                    (&event.payload).into(),
-                ],
-            )?;
-        }
-        Ok(seq)
-    }
-}
-
-fn actor_number(actor: Actor) -> i64 {
-    match actor {
-        Actor::System => 0,
-        Actor::Customer => -1,
-        Actor::Agent(agent) => agent.0,
     }
 }

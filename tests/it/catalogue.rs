@@ -7,10 +7,10 @@ use std::{collections::BTreeSet, env, fmt::Write, fs, path::Path};
 use moksori::{
     bus,
     clock::Time,
-    connect, desk,
+    connect, desk, lease,
     mention::{Author, Engagement, Envelope, Match, Op, Side, TimeQuality},
     metrics::Entry,
-    pipeline, queue, search, web,
+    notify, pipeline, queue, search, web,
 };
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -25,6 +25,8 @@ fn stages() -> Vec<(&'static str, Vec<Entry>)> {
         ("pipeline", pipeline::Metrics::catalogue()),
         ("desk", desk::Metrics::catalogue()),
         ("queue", queue::Metrics::catalogue()),
+        ("lease", lease::Metrics::catalogue()),
+        ("notify", notify::Metrics::catalogue()),
         ("search", search::Metrics::catalogue()),
         ("web", web::Metrics::catalogue()),
     ]

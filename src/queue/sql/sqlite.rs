@@ -77,8 +77,8 @@ pub(in crate::queue) fn protect(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Brings the schema up to date.
-pub(in crate::queue) fn migrate(connection: &mut Connection) -> Result<(), Error> {
+/// Brings the schema up to date; returns the version found and the one reached.
+pub(in crate::queue) fn migrate(connection: &mut Connection) -> Result<(usize, usize), Error> {
     let found: usize = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?.try_into().unwrap_or(0);
     if found > MIGRATIONS.len() {
         return Err(Error::Newer { found, known: MIGRATIONS.len() });
@@ -89,7 +89,7 @@ pub(in crate::queue) fn migrate(connection: &mut Connection) -> Result<(), Error
         transaction.pragma_update(None, "user_version", i64::try_from(index + 1).unwrap_or(i64::MAX))?;
         transaction.commit()?;
     }
-    Ok(())
+    Ok((found, MIGRATIONS.len()))
 }
 
 /// Copies the log into the database once a second while anything is written; empties it when asked to,

@@ -73,7 +73,7 @@ impl Shop {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::by_hand(Time::parse("2026-11-20T12:00:00+09:00").unwrap());
         let registry = Registry::new();
-        let settings = queue::Config { readers: 4, cache_kib: 1_000 };
+        let settings = queue::Config::sqlite(4, 1_000);
         let store = Store::open(dir.path(), settings, clock.clone(), queue::Metrics::new(&registry).unwrap()).unwrap();
         let team = |key: &str, en: &str| (key.into(), "shop".into(), en.into(), en.into(), "Asia/Seoul".into());
         let catalog = CatalogConfig {
@@ -99,7 +99,7 @@ impl Shop {
         let search = open_search(&dir.path().join("index"), &registry);
         let config =
             Config { dispositions: vec![("answered".into(), "답변".into(), "Answered".into())], ..Config::default() };
-        let site = Site { desk: Arc::clone(&desk), search: Arc::clone(&search), registry, config };
+        let site = Site { desk: Arc::clone(&desk), search: Arc::clone(&search), registry, health: Arc::new(Vec::new), config };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = watch::channel(false);

@@ -208,6 +208,7 @@ pub const EN: Words = Words {
     ev_folded: "folded",
     ev_noted: "noted",
     ev_edited: "post edited",
+    ev_rejudged: "judged again by newer rules",
     ev_deleted: "post deleted",
     ev_claimed: "claimed",
     ev_given_back: "given back",

@@ -208,6 +208,7 @@ pub const KO: Words = Words {
     ev_folded: "묶음",
     ev_noted: "기록",
     ev_edited: "글 고침",
+    ev_rejudged: "새 규칙으로 다시 분류",
     ev_deleted: "글 지움",
     ev_claimed: "맡음",
     ev_given_back: "돌려놓음",

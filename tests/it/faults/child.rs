@@ -18,7 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::shop::Shop;
+use super::shop::{PATIENCE, Shop};
 
 /// Logs are numbered, for a test may run several processes.
 static STARTED: AtomicUsize = AtomicUsize::new(0);
@@ -83,6 +83,13 @@ impl Child {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// The end of its log, for who reads why a test failed.
+    pub fn tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
     /// What it had to warn of.
     pub fn warnings(&self) -> Vec<String> {
         let log = self.log();
@@ -109,7 +116,7 @@ impl Child {
             let took = Clock::System.now().since(asked_at);
             match self.ended() {
                 Some(status) => return (status, took),
-                None if took > Duration::from_secs(20) => panic!("it does not end\n{}", self.log()),
+                None if took > Duration::from_secs(20) => panic!("it does not end\n{}", self.tail()),
                 None => Clock::System.sleep(Duration::from_millis(5)).await,
             }
         }
@@ -164,7 +171,14 @@ impl Child {
     pub async fn sign_in(&self, shop: &Shop) -> Person {
         let teams = ["shop-cs:lead", "shop-orders:lead", "shop-product:lead"];
         let args = json!({ "name": "KG", "email": "kg@example.com", "initials": "KG", "teams": teams, "password": null });
-        let answer = shop.command("user add", args).await.unwrap();
+        // The socket for commands may come a moment after the console.
+        let answer = loop {
+            match shop.command("user add", args.clone()).await {
+                Ok(answer) => break answer,
+                Err(why) => assert!(why == "nobody is there" && self.age() < PATIENCE, "{why}"),
+            }
+            Clock::System.sleep(Duration::from_millis(10)).await;
+        };
         let token = answer["link"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
         let form = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", "same-origin")];
         let origin = format!("http://{}", self.address.unwrap());

@@ -38,13 +38,13 @@ async fn r9_a_full_disk_stops_the_intake_not_the_readers_and_space_is_all_it_nee
             ledger.write(share / 20, &mut dice);
             for path in ["/queue/shop-orders", "/cases/1", "/search?q=kall"] {
                 let page = person.page(&child, path).await;
-                assert_eq!(page.status, 200, "round {round}, {path}: {}\n{}", page.body, child.log());
+                assert_eq!(page.status, 200, "round {round}, {path}: {}\n{}", page.body, child.tail());
                 pages += 1;
             }
             let answer = person.note(&child, 1, "디스크가 차도 읽을 수 있어요").await;
             assert!([200, 503].contains(&answer.status), "{answer:?}");
             health |= unwell(&child).await.unwrap_or(true);
-            assert!(Clock::System.now().since(full_at) < PATIENCE, "health does not say it: {}", child.log());
+            assert!(Clock::System.now().since(full_at) < PATIENCE, "health does not say it: {}", child.tail());
             Clock::System.sleep(Duration::from_millis(50)).await;
         }
         told += usize::from(child.warnings().iter().any(|line| line.contains("full") || line.contains("space")));
@@ -97,7 +97,7 @@ async fn r10_what_was_promised_outlives_a_failing_fsync_and_a_power_loss() {
             while disk.failed() < failed + 3 {
                 ledger.write(share / 20, &mut dice);
                 promise(&child, &person, &mut promised).await;
-                assert!(Clock::System.now().since(broken_at) < PATIENCE, "nothing is synced\n{}", child.log());
+                assert!(Clock::System.now().since(broken_at) < PATIENCE, "nothing is synced\n{}", child.tail());
                 Clock::System.sleep(Duration::from_millis(10)).await;
             }
             // One that was under way may have been synced just before.
@@ -110,7 +110,7 @@ async fn r10_what_was_promised_outlives_a_failing_fsync_and_a_power_loss() {
         child.kill();
         discarded += disk.loses_power();
         child = shop.started_as(&Start { environment: environment.clone(), ..Start::default() }).await;
-        assert!(!child.log().contains("it is built again"), "the index did not survive\n{}", child.log());
+        assert!(!child.log().contains("it is built again"), "the index did not survive\n{}", child.tail());
     }
     ledger.write_rest(&mut dice);
     shop.catches_up(&mut child, &ledger).await;

@@ -123,7 +123,7 @@ async fn killed(engines: Engines) {
             if matches!(*plan, Plan::After(delay) if child.age() >= delay) {
                 break child.kill();
             }
-            assert!(child.age() < PATIENCE, "the point is never passed\n{}", child.log());
+            assert!(child.age() < PATIENCE, "the point is never passed\n{}", child.tail());
             let was_up = child.is_up();
             if child.up() {
                 if !was_up {
@@ -136,7 +136,7 @@ async fn killed(engines: Engines) {
             }
             clock.sleep(Duration::from_millis(8)).await;
         };
-        assert_eq!(signal(status), Some(9), "kill {}: {status}\n{}", number + 1, child.log());
+        assert_eq!(signal(status), Some(9), "kill {}: {status}\n{}", number + 1, child.tail());
         if let Plan::At(stage, _) = plan {
             *struck.entry(stage).or_default() += 1;
         } else if !full_size() && engines == Engines::Embedded {
@@ -216,14 +216,14 @@ async fn cut_off(engines: Engines) {
                     if let Some(status) = child.ended() {
                         break status;
                     }
-                    assert!(child.age() < PATIENCE, "the point is never passed\n{}", child.log());
+                    assert!(child.age() < PATIENCE, "the point is never passed\n{}", child.tail());
                     if child.up() && fed < 150 {
                         ledger.write(10, &mut dice);
                         fed += 10;
                     }
                     clock_tick().await;
                 };
-                assert_eq!(signal(status), Some(9), "{status}\n{}", child.log());
+                assert_eq!(signal(status), Some(9), "{status}\n{}", child.tail());
                 crashes += 1;
                 ledger.mend();
                 let Some(last) = ledger.last else { continue };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use moksori::{
-    bus::{self, Bus},
+    bus::{self, Bus, Entry},
     clock::Clock,
 };
 use prometheus::Registry;
@@ -109,7 +109,8 @@ async fn append(shop: &Shop, records: Vec<Vec<u8>>) {
     let metrics = bus::Metrics::new(&Registry::new()).unwrap();
     let bus = Bus::open(&shop.data().join("bus"), shop.config.bus.clone(), Clock::System, metrics).unwrap();
     for records in records.chunks(4) {
-        bus.append(records.to_vec()).await.unwrap();
+        let entry = |bytes: &Vec<u8>| Entry { bytes: bytes.clone(), ..Entry::default() };
+        bus.append(records.iter().map(entry).collect()).await.unwrap();
     }
     bus.close().await;
 }

@@ -61,7 +61,7 @@ impl Wreck {
             .unwrap();
         let wreck = Wreck {
             cursor: cursor.map_or(0, |cursor| cursor.split(':').next().unwrap().parse().unwrap()),
-            bus: bus.end().0,
+            bus: bus.ends().await.unwrap()[0].1.0,
             position,
             event: store.follow().borrow().0,
             index: indexed(&data.join("index")),

@@ -125,7 +125,8 @@ pub fn have<E>(what: &str, engine: &'static Result<E, String>) -> Option<&'stati
 fn skip(what: &str, why: &str, ci: bool) {
     assert!(!ci, "CI tests everything, but not {what}: {why}");
     // Past the test harness, which shows what a passing test prints to nobody.
-    writeln!(io::stderr(), "SKIPPED: {what}: {why}").unwrap();
+    let mut terminal = io::stderr();
+    writeln!(terminal, "SKIPPED: {what}: {why}").unwrap();
 }
 
 /// The first of `count` free ports in a row. They are below those that the system gives to outgoing

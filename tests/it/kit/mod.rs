@@ -79,7 +79,7 @@ pub async fn run_on<F: AsyncFnOnce(&mut Desk)>(clock: Clock, story: F) {
         desk.hire(initials, role).await;
     }
     story(&mut desk).await;
-    let end = desk.app.bus.end().0;
+    let end = desk.app.bus.ends().await.unwrap()[0].1.0;
     desk.until("the pipeline has read everything", async |desk| {
         let position = desk.app.store.read(|reader| reader.mark("triage", 0)).await.unwrap().next;
         (position == end).then_some(())

@@ -1,7 +1,10 @@
 //! Taking text out of the log so that no trace of it is left.
 
+use std::{borrow::Cow, collections::BTreeSet};
+
 use regex::bytes::{Regex, RegexBuilder};
 use rusqlite::{Connection, OpenFlags, params};
+use serde::Deserialize;
 
 use super::{
     Error, Position, Shared,
@@ -9,15 +12,44 @@ use super::{
     day, held,
 };
 
-/// What finds any of the keys.
-pub(super) fn pattern(keys: &[String]) -> Result<Regex, Error> {
-    let keys: Vec<String> = keys.iter().map(|key| regex::escape(key)).collect();
-    RegexBuilder::new(&keys.join("|")).size_limit(64 << 20).build().map_err(|_size| Error::TooManyKeys)
+/// The posts whose records go.
+pub(super) struct Posts {
+    /// Finds their ids, written as JSON strings; a record without one need not be parsed.
+    ids: Regex,
+    /// Source and native id; an old erasure does not name the source.
+    posts: BTreeSet<(String, String)>,
+}
+
+/// What a record says of the post it is about.
+#[derive(Deserialize)]
+struct About<'a> {
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    #[serde(borrow)]
+    native_id: Cow<'a, str>,
+}
+
+impl Posts {
+    pub(super) fn new(posts: &[(String, String)]) -> Result<Posts, Error> {
+        let ids: Vec<String> =
+            posts.iter().map(|(_, id)| regex::escape(&serde_json::Value::from(id.as_str()).to_string())).collect();
+        let ids = RegexBuilder::new(&ids.join("|")).size_limit(64 << 20).build().map_err(|_size| Error::TooManyKeys)?;
+        Ok(Posts { ids, posts: posts.iter().cloned().collect() })
+    }
+
+    /// The record is about one of them, or names one and cannot be read.
+    fn include(&self, record: &[u8]) -> bool {
+        self.ids.is_match(record)
+            && serde_json::from_slice(record).map_or(true, |About { source, native_id }: About<'_>| {
+                let id = native_id.into_owned();
+                self.posts.contains(&(source.into_owned(), id.clone())) || self.posts.contains(&(String::new(), id))
+            })
+    }
 }
 
 /// Erases from every file. Runs beside the writer on connections of its own, one row a transaction, so
 /// that appends hardly wait.
-pub(super) fn erase(shared: &Shared, pattern: &Regex) -> Result<usize, Error> {
+pub(super) fn erase(shared: &Shared, posts: &Posts) -> Result<usize, Error> {
     let _one_at_a_time = held(&shared.erasing);
     let days = held(&shared.days).clone();
     let mut erased = 0;
@@ -27,7 +59,7 @@ pub(super) fn erase(shared: &Shared, pattern: &Regex) -> Result<usize, Error> {
             Err(_) if !day.path.exists() => continue,
             connection => connection?,
         };
-        let rewritten = rewrite(&connection, pattern);
+        let rewritten = rewrite(&connection, posts);
         // Also after a failure: what is rewritten already must not be served any more.
         held(&shared.recent).purge();
         erased += rewritten.map_err(Error::database("erase"))?;
@@ -36,7 +68,7 @@ pub(super) fn erase(shared: &Shared, pattern: &Regex) -> Result<usize, Error> {
     Ok(erased)
 }
 
-fn rewrite(connection: &Connection, pattern: &Regex) -> rusqlite::Result<usize> {
+fn rewrite(connection: &Connection, posts: &Posts) -> rusqlite::Result<usize> {
     let mut select = connection.prepare("SELECT first, body FROM batch WHERE first > ?1 ORDER BY first LIMIT 1")?;
     let mut update = connection.prepare("UPDATE batch SET body = ?2 WHERE first = ?1")?;
     let mut erased = 0;
@@ -46,16 +78,20 @@ fn rewrite(connection: &Connection, pattern: &Regex) -> rusqlite::Result<usize> 
         let Some(row) = rows.next()? else { return Ok(erased) };
         at = row.get(0)?;
         let body = row.get_ref(1)?.as_blob()?;
-        if !pattern.is_match(body) {
+        if !posts.ids.is_match(body) {
             continue;
         }
-        let mut chunk = Chunk::new(Position(at));
+        let (mut chunk, mut here) = (Chunk::new(Position(at)), 0);
         for record in chunk::decode(body) {
-            let kept = record.filter(|bytes| !pattern.is_match(bytes));
-            erased += usize::from(kept.is_none() && record.is_some());
+            let kept = record.filter(|bytes| !posts.include(bytes));
+            here += usize::from(kept.is_none() && record.is_some());
             chunk.push(kept);
         }
         drop(rows);
+        if here == 0 {
+            continue;
+        }
+        erased += here;
         update.execute(params![at, chunk.body])?;
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Error, Position, Shared,
+    Entry, Error, Position, Shared,
     chunk::Chunk,
     day::{self, Day},
     held,
@@ -19,7 +19,7 @@ const COMMIT_BYTES: usize = 4 << 20;
 
 /// What the writer can be asked.
 pub(super) enum Command {
-    Append { records: Vec<Vec<u8>>, bytes: usize, done: oneshot::Sender<Result<Position, Error>> },
+    Append { entries: Vec<Entry>, bytes: usize, done: oneshot::Sender<Result<Position, Error>> },
     Retain { unread: Position, done: oneshot::Sender<Result<usize, Error>> },
     Close { done: oneshot::Sender<Result<(), Error>> },
 }
@@ -92,7 +92,7 @@ impl Log {
     fn retain(&mut self, shared: &Shared, today: Date, unread: Position) -> Result<usize, Error> {
         // Today's file, even if empty, holds the log's end when all others are gone.
         self.file(shared, today)?;
-        let oldest = self.date.saturating_sub(Span::new().days(i64::from(shared.config.keep_days.min(36_500))));
+        let oldest = self.date.saturating_sub(Span::new().days(i64::from(shared.keep_days.min(36_500))));
         let mut removed = 0;
         loop {
             let mut days = held(&shared.days);
@@ -130,8 +130,8 @@ fn run(shared: &Shared, mut log: Log, clock: &Clock, mut commands: mpsc::Receive
     while let Some(command) = commands.blocking_recv() {
         let mut group = Group::default();
         let mut last = Some(command);
-        while let Some(Command::Append { records, bytes, done }) = last {
-            group.add(Append { records, done }, bytes);
+        while let Some(Command::Append { entries, bytes, done }) = last {
+            group.add(Append { entries, done }, bytes);
             last = if group.bytes < COMMIT_BYTES { commands.try_recv().ok() } else { None };
         }
         group.commit(&mut log, shared, clock);
@@ -158,7 +158,7 @@ struct Group {
 }
 
 struct Append {
-    records: Vec<Vec<u8>>,
+    entries: Vec<Entry>,
     done: oneshot::Sender<Result<Position, Error>>,
 }
 
@@ -176,7 +176,7 @@ impl Group {
             Ok(first) => {
                 let mut next = first;
                 for append in self.appends {
-                    next.0 += i64::try_from(append.records.len()).unwrap_or(0);
+                    next.0 += i64::try_from(append.entries.len()).unwrap_or(0);
                     answer(append.done, Ok(next));
                 }
             }
@@ -213,8 +213,8 @@ impl Group {
     fn chunks(&self, first: Position) -> Vec<Chunk> {
         let mut chunks = Vec::new();
         let mut chunk = Chunk::new(first);
-        for record in self.appends.iter().flat_map(|append| &append.records) {
-            chunk.push(Some(record));
+        for entry in self.appends.iter().flat_map(|append| &append.entries) {
+            chunk.push(Some(&entry.bytes));
             if chunk.is_full() {
                 let next = Chunk::new(chunk.next());
                 chunks.push(std::mem::replace(&mut chunk, next));

@@ -11,7 +11,11 @@ use prometheus::Registry;
 use tempfile::TempDir;
 
 use super::*;
-use crate::clock::Time;
+use crate::{
+    bus::{Error, Marks},
+    clock::Time,
+    mention::Mark,
+};
 
 fn metrics() -> Metrics {
     Metrics::new(&Registry::new()).unwrap()
@@ -21,19 +25,23 @@ fn noon() -> Clock {
     Clock::by_hand(Time::parse("2026-11-25T12:00:00Z").unwrap())
 }
 
-fn open_with(dir: &Path, cache_bytes: usize, clock: &Clock) -> Bus {
-    Bus::open(dir, Config { keep_days: 2, cache_bytes }, clock.clone(), metrics()).unwrap()
+fn open_with(dir: &Path, cache_bytes: usize, clock: &Clock) -> Embedded {
+    Embedded::open(dir, 2, cache_bytes, clock.clone(), metrics()).unwrap()
 }
 
-fn open(dir: &Path) -> Bus {
+fn open(dir: &Path) -> Embedded {
     open_with(dir, 1 << 20, &noon())
 }
 
-fn records(texts: &[&str]) -> Vec<Vec<u8>> {
-    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+fn entries(records: Vec<Vec<u8>>) -> Vec<Entry> {
+    records.into_iter().map(|bytes| Entry { bytes, ..Entry::default() }).collect()
 }
 
-fn texts(batch: &Batch) -> Vec<String> {
+fn records(texts: &[&str]) -> Vec<Entry> {
+    entries(texts.iter().map(|text| text.as_bytes().to_vec()).collect())
+}
+
+fn texts(batch: &Read) -> Vec<String> {
     batch.records.iter().map(|record| String::from_utf8(record.bytes.clone()).unwrap()).collect()
 }
 
@@ -43,7 +51,7 @@ fn waits(future: Pin<&mut impl Future>) -> bool {
 }
 
 /// All records from `from` to the end, `max` at a time.
-async fn read_all(bus: &Bus, from: Position, max: usize) -> Vec<Record> {
+async fn read_all(bus: &Embedded, from: Position, max: usize) -> Vec<Record> {
     let mut all = Vec::new();
     let mut at = from;
     while at < bus.end() {
@@ -76,7 +84,7 @@ async fn records_come_back_in_order_from_memory_and_from_the_disk() {
         for append in 0..40 {
             let texts: Vec<Vec<u8>> = (0..=append % 7).map(|n| format!("{append}/{n}").repeat(20).into_bytes()).collect();
             expected.extend(texts.clone());
-            assert_eq!(bus.append(texts).await.unwrap().0, i64::try_from(expected.len()).unwrap(), "{name}");
+            assert_eq!(bus.append(entries(texts)).await.unwrap().0, i64::try_from(expected.len()).unwrap(), "{name}");
         }
         for max in [1, 3, 1_000] {
             let all = read_all(&bus, Position(0), max).await;
@@ -93,11 +101,11 @@ async fn a_large_append_is_split_into_rows_and_stays_one() {
     let dir = TempDir::new().unwrap();
     let bus = open_with(dir.path(), 0, &noon());
     let large: Vec<Vec<u8>> = (0..100).map(|n: u32| n.to_le_bytes().repeat(5_000)).collect();
-    assert_eq!(bus.append(large.clone()).await.unwrap(), Position(100));
+    assert_eq!(bus.append(entries(large.clone())).await.unwrap(), Position(100));
     assert_eq!(bus.append(vec![]).await.unwrap(), Position(100), "nothing is appended, nothing is wrong");
     let all = read_all(&bus, Position(0), 7).await;
     assert!(all.iter().map(|record| &record.bytes).eq(&large));
-    bus.append(vec![vec![0; chunk::READ_BYTES / 2]; 5]).await.unwrap();
+    bus.append(entries(vec![vec![0; chunk::READ_BYTES / 2]; 5])).await.unwrap();
     let from_disk = bus.read(Position(100), 1_000).await.unwrap();
     assert_eq!((from_disk.records.len(), from_disk.next), (2, Position(102)), "a read is bounded in bytes too");
     let mut recent = Recent::new(usize::MAX);
@@ -105,7 +113,7 @@ async fn a_large_append_is_split_into_rows_and_stays_one() {
     (0..5).for_each(|_| chunk.push(Some(&[0; chunk::READ_BYTES / 2])));
     recent.publish(vec![chunk], 0);
     assert_eq!(recent.records(Position(0), 1_000).unwrap().len(), 2);
-    let too_large = bus.append(vec![vec![0; MAX_APPEND_BYTES + 1]]).await.unwrap_err();
+    let too_large = bus.append(entries(vec![vec![0; MAX_APPEND_BYTES + 1]])).await.unwrap_err();
     assert!(matches!(too_large, Error::TooLarge { .. }) && !too_large.is_retryable());
 }
 
@@ -167,6 +175,56 @@ async fn appends_wait_while_the_writer_is_behind() {
         assert_eq!(append.await.unwrap(), Position(end));
     }
     assert_eq!(outside.await.unwrap(), Position(sent + 1));
+}
+
+/// A store that holds the given position.
+fn holds(log: &'static str, next: i64) -> (Arc<Mutex<Mark>>, Marks) {
+    let held = Arc::new(Mutex::new(Mark { log: log.into(), next }));
+    let asked = Arc::clone(&held);
+    (held, Arc::new(move |_part| Box::pin(std::future::ready(Ok(asked.lock().unwrap().clone())))))
+}
+
+fn mark(next: i64) -> Mark {
+    Mark { log: "".into(), next }
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_where_the_store_says() {
+    let dir = TempDir::new().unwrap();
+    let bus = open(dir.path());
+    bus.append(records(&["a", "b", "c", "d"])).await.unwrap();
+    let (store, marks) = holds("", 1);
+    let mut reader = Reader::new(bus.clone(), marks);
+    let batch = reader.next(2).await.unwrap();
+    assert_eq!((batch.part, batch.from.clone(), batch.to.clone(), batch.records.len()), (0, mark(1), mark(3), 2));
+    assert_eq!(reader.lag(), 1);
+    let next = reader.next(2).await.unwrap();
+    assert_eq!((next.from, next.to), (mark(3), mark(4)));
+    assert!(waits(pin!(reader.next(2))), "there is no more");
+    // Somebody else stored less than was handed out.
+    *store.lock().unwrap() = mark(2);
+    reader.reset();
+    assert_eq!(reader.next(9).await.unwrap().from, mark(2));
+}
+
+#[tokio::test]
+async fn a_position_in_another_log_is_none_in_this_one() {
+    let dir = TempDir::new().unwrap();
+    let bus = open(dir.path());
+    bus.append(records(&["a", "b"])).await.unwrap();
+    let mut reader = Reader::new(bus.clone(), holds("topic", 900).1);
+    let batch = reader.next(9).await.unwrap();
+    assert_eq!(batch.from, Mark { log: "topic".into(), next: 900 }, "the compare-and-set is against what is held");
+    assert_eq!((batch.to, batch.records.len()), (mark(2), 2));
+    assert_eq!(bus.end(), Position(2), "the log does not go on from the other's position");
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_asked_again() {
+    let dir = TempDir::new().unwrap();
+    let marks: Marks = Arc::new(|_part| Box::pin(std::future::ready(Err("down".to_owned()))));
+    let error = Reader::new(open(dir.path()), marks).next(9).await.unwrap_err();
+    assert!(matches!(&error, Error::Marks(why) if why == "down") && error.is_retryable(), "{error}");
 }
 
 #[tokio::test]
@@ -299,29 +357,34 @@ async fn erasing_leaves_no_trace_of_the_text() {
     let dir = TempDir::new().unwrap();
     let clock = noon();
     let bus = open_with(dir.path(), 1 << 20, &clock);
-    let mention = |id: &str, text: &str| format!(r#"{{"native_id":"{id}","text":"{}"}}"#, text.repeat(900)).into_bytes();
-    bus.append(vec![mention("1", "keep "), mention("2", "secret "), mention("22", "keep ")]).await.unwrap();
+    let mention = |source: &str, id: &str, text: &str| {
+        let text = text.repeat(900);
+        format!(r#"{{"source":"{source}","native_id":"{id}","parent":"2","text":"{text}"}}"#).into_bytes()
+    };
+    let first = vec![mention("a", "1", "keep "), mention("a", "2", "secret "), mention("b", "2", "keep ")];
+    bus.append(entries(first)).await.unwrap();
     clock.advance(Duration::from_hours(24));
-    bus.append(vec![mention("3", "keep "), mention("2", "secret ")]).await.unwrap();
+    let broken = br#"{"native_id":"2","text":"secret"#.to_vec();
+    bus.append(entries(vec![mention("a", "22", "keep "), mention("a", "2", "secret "), broken])).await.unwrap();
     assert_eq!(traces(dir.path(), "secret").len(), 2, "a file and a journal hold it, so the test can see it");
     let before = bus.end();
     assert_eq!(day::records(&bus.shared, Position(0), 10).unwrap().len(), 3, "a reader has a file open");
 
-    let keys = [r#""native_id":"2""#.to_owned(), r#""native_id":"a.b(""#.to_owned()];
-    assert_eq!(bus.erase(&keys).await.unwrap(), 2);
+    let keys = [("a".to_owned(), "2".to_owned()), ("a".to_owned(), "a.b(".to_owned())];
+    assert_eq!(bus.erase(&keys).await.unwrap(), 3, "also the one that cannot be read");
     assert_eq!(traces(dir.path(), "secret"), Vec::<String>::new());
     assert_eq!(bus.end(), before);
     for reading in ["open", "reopened"] {
         let bus = if reading == "open" { bus.clone() } else { open_with(dir.path(), 0, &clock) };
         let all = read_all(&bus, Position(0), 10).await;
         let erased: Vec<bool> = all.iter().map(|record| record.erased).collect();
-        assert_eq!(erased, [false, true, false, false, true], "{reading}");
+        assert_eq!(erased, [false, true, false, false, true, true], "{reading}");
         assert!(all.iter().all(|record| record.erased == record.bytes.is_empty()), "{reading}");
     }
     assert_eq!(bus.erase(&keys).await.unwrap(), 0, "again, there is nothing left to do");
     assert_eq!(bus.erase(&[]).await.unwrap(), 0);
     bus.append(records(&["later"])).await.unwrap();
-    assert_eq!(texts(&bus.read(Position(5), 10).await.unwrap()), ["later"]);
+    assert_eq!(texts(&bus.read(Position(6), 10).await.unwrap()), ["later"]);
 }
 
 #[test]
@@ -382,16 +445,15 @@ fn a_directory_or_file_that_cannot_be_used_is_named() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let config = Config { keep_days: 1, cache_bytes: 0 };
-    let error = Bus::open(&file, config.clone(), noon(), metrics()).err().unwrap();
+    let error = Embedded::open(&file, 1, 0, noon(), metrics()).err().unwrap();
     assert!(error.to_string().contains("/file cannot be used"), "{error}");
 
     let path = dir.path().join("mentions-2026-11-25.db");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
-    let error = Bus::open(dir.path(), config.clone(), noon(), metrics()).err().unwrap();
+    let error = Embedded::open(dir.path(), 1, 0, noon(), metrics()).err().unwrap();
     assert!(error.to_string().ends_with("mentions-2026-11-25.db has log format 9, this version reads 1"), "{error}");
 
     fs::write(&path, "this is no database at all, and long enough to be seen as such".repeat(30)).unwrap();
-    let error = Bus::open(dir.path(), config, noon(), metrics()).err().unwrap();
+    let error = Embedded::open(dir.path(), 1, 0, noon(), metrics()).err().unwrap();
     assert!(!error.is_retryable(), "{error}");
 }

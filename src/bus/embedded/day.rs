@@ -19,7 +19,7 @@ use super::{
 use crate::{clock::Time, crash};
 
 /// Version of the files' format.
-pub(super) const FORMAT: i64 = 1;
+pub(in crate::bus) const FORMAT: i64 = 1;
 
 const SCHEMA: &str = "
     CREATE TABLE log (base INTEGER NOT NULL) STRICT;
