@@ -171,7 +171,13 @@ impl Store {
         let (mut store, seq) = Store::over(&sql, &source, readers, lines, metrics)?;
         let mut person = store.writer(&source, Urgency::Person, clock, &seq)?;
         let mut batch = store.writer(&source, Urgency::Batch, clock, &seq)?;
-        let follower = Follower { source, seq, catalog: Arc::clone(&store.catalog), stop: Arc::clone(&store.stop) };
+        let follower = Follower {
+            source,
+            seq,
+            catalog: Arc::clone(&store.catalog),
+            stop: Arc::clone(&store.stop),
+            metrics: store.metrics.clone(),
+        };
         store.threads = Mutex::new(vec![
             spawn("store-persons", move || persons.serve(&mut person))?,
             spawn("store-batches", move || batches.serve(&mut batch))?,
