@@ -5,6 +5,7 @@ mod browser;
 mod catalogue;
 mod commands;
 mod connectors;
+mod deploy;
 mod faults;
 mod kit;
 mod layers;
