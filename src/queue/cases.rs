@@ -362,8 +362,10 @@ impl Tx<'_> {
                 "SELECT case_id FROM (SELECT case_id, next_fire_at FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2)
                  GROUP BY case_id ORDER BY min(next_fire_at)",
                 // What another process works on right now is settled by it.
-                "SELECT id FROM cases WHERE id IN (SELECT case_id FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2)
-                 ORDER BY id FOR UPDATE SKIP LOCKED",
+                // All lock in the order of the ids, so that no two wait for each other.
+                "WITH due AS (SELECT case_id, next_fire_at FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2),
+                 mine AS (SELECT id FROM cases WHERE id IN (SELECT case_id FROM due) ORDER BY id FOR UPDATE SKIP LOCKED)
+                 SELECT id FROM mine JOIN due ON case_id = id GROUP BY id ORDER BY min(next_fire_at)",
             ),
             &[now.0.into(), limit.into()],
             |row| Ok(CaseId(row.get(0)?)),
