@@ -242,10 +242,10 @@ fn mention_of(row: &Row<'_>, at: usize) -> Result<MentionView, Error> {
 
 /// The WHERE clause of a filter and its parameters: one JSON list of teams, then fixed places.
 const FILTER: &str = "c.finished = 0 AND c.team_id IN (SELECT value FROM json_each(?1))
-     AND (?2 IS NULL OR c.label = ?2) AND (?3 = 0 OR c.unsure = 1)
-     AND (?4 IS NULL OR c.account_id = ?4) AND (?5 = -1 OR (?5 = 0 AND c.assignee_id IS NULL) OR c.assignee_id = ?5)
-     AND (?6 IS NULL OR EXISTS (SELECT 1 FROM mention m WHERE m.id = c.latest_mention_id AND m.lang = ?6))
-     AND (?7 IS NULL OR EXISTS (SELECT 1 FROM mention m JOIN source s ON s.id = m.source_id WHERE m.id = c.latest_mention_id
+     AND (CAST(?2 AS TEXT) IS NULL OR c.label = ?2) AND (?3 = 0 OR c.unsure = 1)
+     AND (CAST(?4 AS BIGINT) IS NULL OR c.account_id = ?4) AND (?5 = -1 OR (?5 = 0 AND c.assignee_id IS NULL) OR c.assignee_id = ?5)
+     AND (CAST(?6 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM mention m WHERE m.id = c.latest_mention_id AND m.lang = ?6))
+     AND (CAST(?7 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM mention m JOIN source s ON s.id = m.source_id WHERE m.id = c.latest_mention_id
           AND (s.key = ?7 OR s.key LIKE ?7 || ':%')))";
 
 impl QueueFilter {

@@ -348,15 +348,21 @@ impl Tx<'_> {
     }
 }
 
-/// The posts that are new to the store and will be stored.
+/// The posts that are new to the store and will be stored; of one that comes twice the first.
 fn still_to_come<'e>(known: &Known, source: i64, envelopes: &[&'e Envelope]) -> Vec<&'e Envelope> {
     let deleted: HashSet<&str> =
         envelopes.iter().filter(|envelope| envelope.op == Op::Delete).map(|envelope| envelope.native_id.as_str()).collect();
-    let new = |envelope: &&&Envelope| {
-        envelope.op == Op::Upsert
+    let mut seen = HashSet::new();
+    let mut new = Vec::new();
+    for envelope in envelopes.iter().filter(|envelope| envelope.op == Op::Upsert) {
+        let buried = known.tombstone(key_hash(&envelope.source, &envelope.native_id)) == Some(true);
+        if seen.insert(envelope.native_id.as_str())
             && !deleted.contains(envelope.native_id.as_str())
             && known.native(source, &envelope.native_id).flatten().is_none()
-            && known.tombstone(key_hash(&envelope.source, &envelope.native_id)) != Some(true)
-    };
-    envelopes.iter().filter(new).copied().collect()
+            && !buried
+        {
+            new.push(*envelope);
+        }
+    }
+    new
 }

@@ -9,5 +9,7 @@ mod deploy;
 mod faults;
 mod kit;
 mod layers;
+mod migrations;
+mod store;
 mod stories;
 mod tidy;

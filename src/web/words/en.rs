@@ -144,6 +144,8 @@ pub const EN: Words = Words {
     did_undo: "Undone",
     did_reply: "Sending in 5 s",
     did_retry: "Sending it again",
+    did_send: "Sending",
+    did_discard: "Discarded",
     lost_claim: "{name} claimed it first. Pick another case.",
     // The case.
     case: "Case",
@@ -185,6 +187,7 @@ pub const EN: Words = Words {
     sending_in: "Sending in {n} s",
     cancel: "Undo",
     retry: "Retry",
+    discard: "Discard",
     link_only: "This channel cannot be answered here. Answer on the site, then say so.",
     answer_there: "Answer on the site",
     answered_there: "I answered",
@@ -197,6 +200,7 @@ pub const EN: Words = Words {
     reply_failed: "failed",
     reply_unknown: "Outcome unknown. Checking the platform before any retry.",
     reply_undone: "taken back",
+    reply_parked: "Held back after a restore. It may have been sent already: look on the platform, then decide.",
     // The log.
     ev_opened: "opened",
     ev_joined: "post joined",
@@ -216,6 +220,7 @@ pub const EN: Words = Words {
     ev_reply_sent: "reply sent",
     ev_reply_failed: "reply failed",
     ev_reply_unknown: "reply outcome unknown",
+    ev_reply_parked: "reply held back",
     ev_answered_there: "answered on the site",
     ev_waiting: "waiting",
     ev_resolved: "resolved",

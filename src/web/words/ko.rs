@@ -144,6 +144,8 @@ pub const KO: Words = Words {
     did_undo: "되돌렸어요",
     did_reply: "5초 뒤 보내요",
     did_retry: "다시 보내고 있어요",
+    did_send: "보내고 있어요",
+    did_discard: "보내지 않기로 했어요",
     lost_claim: "{name} 님이 먼저 맡았어요. 다른 사건을 골라 주세요.",
     // The case.
     case: "사건",
@@ -185,6 +187,7 @@ pub const KO: Words = Words {
     sending_in: "{n}초 뒤 보내요",
     cancel: "취소",
     retry: "다시 보내기",
+    discard: "보내지 않기",
     link_only: "이 채널은 여기서 답할 수 없어요. 원문에서 답한 뒤 적어 주세요.",
     answer_there: "원문에서 답하기",
     answered_there: "답했어요",
@@ -197,6 +200,7 @@ pub const KO: Words = Words {
     reply_failed: "보내지 못함",
     reply_unknown: "갔는지 몰라요. 플랫폼에서 확인하는 중이에요.",
     reply_undone: "보내지 않음",
+    reply_parked: "복원한 뒤라 멈춰 두었어요. 이미 갔을 수 있으니 플랫폼을 보고 정해 주세요.",
     // The log.
     ev_opened: "접수",
     ev_joined: "글이 이어짐",
@@ -216,6 +220,7 @@ pub const KO: Words = Words {
     ev_reply_sent: "답글 보냄",
     ev_reply_failed: "답글 실패",
     ev_reply_unknown: "답글 결과 모름",
+    ev_reply_parked: "답글 멈춰 둠",
     ev_answered_there: "원문에서 답함",
     ev_waiting: "답 대기",
     ev_resolved: "해결",

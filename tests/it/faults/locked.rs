@@ -31,7 +31,7 @@ struct Met {
 }
 
 async fn locked(engines: Engines) {
-    let hold = Duration::from_secs(sized(12, 60));
+    let hold = Duration::from_secs(sized(8, 60));
     let mut dice = dice("R11");
     let Some(shop) = Shop::open(engines, "") else { return };
     let mut ledger = shop.ledger(sized(1_500, 60_000), USUAL, &mut dice);
