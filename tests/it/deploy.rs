@@ -14,10 +14,12 @@ use crate::{catalogue::stages, tidy::files};
 
 /// Named in `deploy/` already, counted once the parts that count them are there.
 const COMING: &[&str] = &[
-    "moksori_bus_kafka_lag_records",
-    "moksori_bus_kafka_rebalances_total",
-    "moksori_bus_kafka_delivery_errors_total",
-    "moksori_bus_kafka_recreated_total",
+    "moksori_bus_lag_records",
+    "moksori_bus_rebalances_total",
+    "moksori_bus_delivery_errors_total",
+    "moksori_bus_recreated_topics_total",
+    "moksori_bus_paused_partitions",
+    "moksori_bus_past_the_end_total",
 ];
 
 fn json(path: &str) -> Value {
@@ -164,5 +166,5 @@ fn quickwit_maps_what_a_mention_has() {
     let mapping = &index["doc_mapping"];
     assert_eq!(mapped(&mapping["field_mappings"], ""), fields);
     assert!(schema["required"].as_array().unwrap().contains(&mapping["timestamp_field"]), "a document may lack its time");
-    assert_eq!(json("deploy/quickwit/source.json")["params"]["topic"], "mentions");
+    assert_eq!(json("deploy/quickwit/source.json")["params"]["topic"], "moksori-mentions");
 }
