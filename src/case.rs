@@ -180,7 +180,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds; the store keeps the word.
-    pub const ALL: [EventKind; 27] = {
+    pub const ALL: [EventKind; 28] = {
         use EventKind::*;
         [
             Opened,
