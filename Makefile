@@ -3,7 +3,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test bench screenshots setup
+.PHONY: demo test chaos bench screenshots setup
 
 # Two sample brands on 127.0.0.1; prints one link. make demo ARGS="--listen 127.0.0.1:8080 --for 60s"
 demo:
@@ -19,6 +19,12 @@ test:
 	$(CARGO) test --locked
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources of dependencies were not checked"; fi
+
+# Every fault at its full size, one after the other; docs/testing.md says how to read the lines. make chaos ARGS=faults::kill
+chaos: ARGS = faults::
+chaos:
+	@scripts/setup.sh build test
+	MOKSORI_CHAOS=full $(CARGO) test --locked --profile chaos --test it -- $(ARGS) --nocapture --test-threads=1
 
 # benches/README.md says what the figures mean. make bench ARGS="--mentions FILE --patterns FILE"
 bench:

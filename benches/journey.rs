@@ -20,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use moksori::{
     app::App,
-    bus::Bus,
+    bus::{Bus, Entry},
     case::Seq,
     classify::Classifier,
     clock::Clock,
@@ -151,7 +151,7 @@ async fn measure(args: &Args) -> Result<()> {
 async fn throughput(args: &Args, dir: &Path) -> Result<Value> {
     let file = input::prepare(args.mentions.as_deref(), args.count, None, dir)?;
     let app = start(args, dir).await?;
-    let falling_behind = tokio::spawn(furthest_behind(Arc::clone(&app.store), Arc::clone(&app.search)));
+    let falling_behind = tokio::spawn(furthest_behind(Arc::clone(&app.store), index(&app)?));
     let mut lines = BufReader::new(std::fs::File::open(&file.path)?).split(b'\n');
     let (cpu, begun) = (machine::cpu_seconds()?, Instant::now());
     let mut page_size = 20;
@@ -160,23 +160,23 @@ async fn throughput(args: &Args, dir: &Path) -> Result<Value> {
         if page.is_empty() {
             break;
         }
-        while app.bus.end().0 - position(&app).await? > BACKLOG {
+        while end(&app).await? - position(&app).await? > BACKLOG {
             sleep(Duration::from_millis(10)).await;
         }
-        app.bus.append(page).await?;
+        app.bus.append(page.into_iter().map(entry).collect()).await?;
         // 20 to 500, each as often as any other: 167 has no divisor in common with 481.
         page_size = 20 + (page_size - 20 + 167) % 481;
     }
-    while position(&app).await? < app.bus.end().0 {
+    while position(&app).await? < end(&app).await? {
         sleep(Duration::from_millis(10)).await;
     }
     let last = *app.store.follow().borrow();
-    while app.search.seq() < last {
+    while index(&app)?.seq() < last {
         sleep(Duration::from_millis(1)).await;
     }
     let wall = begun.elapsed();
     // What is findable is yet to be written into the index; that is work too.
-    let search = Arc::clone(&app.search);
+    let search = index(&app)?;
     tokio::task::spawn_blocking(move || search.flush()).await??;
     let cpu = machine::cpu_seconds()? - cpu;
     let behind = {
@@ -212,7 +212,7 @@ async fn at_rate(args: &Args, dir: &Path, rate: usize) -> Result<Value> {
     let count = lines.len();
     let first = *app.store.follow().borrow();
     let durable = tokio::spawn(durable_at(Arc::clone(&app.store), Seq(first.0 + i64::try_from(count)?)));
-    let findable = tokio::spawn(findable_at(Arc::clone(&app.search), Seq(first.0 + i64::try_from(count)?)));
+    let findable = tokio::spawn(findable_at(index(&app)?, Seq(first.0 + i64::try_from(count)?)));
     let (cpu, begun) = (machine::cpu_seconds()?, Instant::now());
     let appended = append_at(&app.bus, lines, rate).await?;
     let durable = durable.await?;
@@ -251,15 +251,16 @@ async fn append_at(bus: &Arc<Bus>, lines: Vec<Vec<u8>>, rate: usize) -> Result<V
     let (done, mut appended) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Handle::current();
     let count = lines.len();
-    let bus = Arc::clone(bus);
+    let Bus::Embedded(log) = &**bus;
+    let log = log.clone();
     let source = std::thread::spawn(move || {
         let begun = Instant::now();
         for (index, line) in lines.into_iter().enumerate() {
             let due = begun + Duration::from_secs_f64(index as f64 / rate as f64);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let (bus, done, at) = (Arc::clone(&bus), done.clone(), Instant::now());
+            let (log, done, at) = (log.clone(), done.clone(), Instant::now());
             runtime.spawn(async move {
-                let end = bus.append(vec![line]).await;
+                let end = log.append(vec![entry(line)]).await;
                 drop(done.send(end.map(|end| (end.0 - 1, at))));
             });
         }
@@ -314,7 +315,7 @@ async fn furthest_behind(store: Arc<Store>, search: Arc<Search>) {
 async fn look_for(app: &App, word: &str) -> Result<f64> {
     let catalog = app.store.catalog();
     let scope = search::Scope { teams: catalog.teams.iter().map(|team| team.id).collect(), brands: Vec::new() };
-    let (search, query) = (Arc::clone(&app.search), word.parse()?);
+    let (search, query) = (index(&app)?, word.parse()?);
     let page = search::Page { offset: 0, limit: 10 };
     let begun = Instant::now();
     let found = tokio::task::spawn_blocking(move || search.find(&query, &scope, search::Order::Best, page)).await??;
@@ -351,6 +352,18 @@ async fn start(args: &Args, dir: &Path) -> Result<App> {
     };
     app.pipeline.set_judges(Judges { version, classifier, dispatcher });
     Ok(app)
+}
+
+fn index(app: &App) -> Result<Arc<Search>> {
+    app.search.clone().context("the app keeps no index")
+}
+
+fn entry(bytes: Vec<u8>) -> Entry {
+    Entry { bytes, ..Entry::default() }
+}
+
+async fn end(app: &App) -> Result<i64> {
+    Ok(app.bus.ends().await?.iter().map(|(_, end)| end.0).sum())
 }
 
 async fn position(app: &App) -> Result<i64> {

@@ -3,7 +3,9 @@
 # missing Debian packages when it may, else names them. Quick when nothing is missing.
 set -euo pipefail
 
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 missing=()
+kafka=false
 
 # need TEST PACKAGE...: the packages are missing unless the test holds.
 need() {
@@ -38,6 +40,11 @@ for purpose in "${@:-build}"; do
         need "command -v chromium" chromium
         need "command -v chromedriver" chromium-driver
         need "test -d /usr/share/fonts/truetype/nanum" fonts-nanum
+        # The engines of who outgrows one machine: Kafka is a Java program that Maven fetches.
+        need "command -v java" default-jre-headless
+        need "command -v mvn" maven
+        need "$here/postgres.sh check" postgresql
+        kafka=true
         ;;
     *)
         die "unknown purpose $purpose; it is build or test"
@@ -45,22 +52,28 @@ for purpose in "${@:-build}"; do
     esac
 done
 
-if ((${#missing[@]} == 0)); then
-    exit 0
-fi
+# install PACKAGE...: does, or says why it cannot.
+install() {
+    local command=(apt-get install --yes --no-install-recommends "$@") as
+    if ! command -v apt-get >/dev/null; then
+        die "please install what Debian calls: $*"
+    elif ((EUID == 0)); then
+        as=(env)
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        as=(sudo env)
+    else
+        die "missing Debian packages; please run: sudo ${command[*]}"
+    fi
+    echo "setup: installing $*"
+    "${as[@]}" DEBIAN_FRONTEND=noninteractive apt-get update --quiet --quiet || die "apt-get update failed; please install: $*"
+    "${as[@]}" DEBIAN_FRONTEND=noninteractive "${command[@]}" --quiet --quiet >/dev/null ||
+        die "apt-get install failed; please install: $*"
+}
 
-install=(apt-get install --yes --no-install-recommends "${missing[@]}")
-if ! command -v apt-get >/dev/null; then
-    die "please install what Debian calls: ${missing[*]}"
-elif ((EUID == 0)); then
-    as=(env)
-elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-    as=(sudo env)
-else
-    die "missing Debian packages; please run: sudo ${install[*]}"
+if ((${#missing[@]} > 0)); then
+    install "${missing[@]}"
 fi
-
-echo "setup: installing ${missing[*]}"
-"${as[@]}" DEBIAN_FRONTEND=noninteractive apt-get update --quiet --quiet || die "apt-get update failed; please install: ${missing[*]}"
-"${as[@]}" DEBIAN_FRONTEND=noninteractive "${install[@]}" --quiet --quiet >/dev/null ||
-    die "apt-get install failed; please install: ${missing[*]}"
+# Now, so that the tests themselves need no network. Without it they say that they are skipped.
+if $kafka; then
+    "$here/kafka.sh" fetch >/dev/null || echo "setup: the tests that need Kafka will be skipped" >&2
+fi

@@ -132,6 +132,8 @@ pub enum EventKind {
     Noted,
     /// A mention's text or facts changed.
     Edited,
+    /// Newer rules judged a mention again, and otherwise.
+    Rejudged,
     /// A mention was deleted by its author; its text is gone.
     Deleted,
     /// Somebody took the case.
@@ -146,7 +148,7 @@ pub enum EventKind {
     NoteWritten,
     /// A reply entered the outbox.
     ReplyQueued,
-    /// A queued reply was taken back by its writer before it left.
+    /// A reply was taken back by its writer before it left, or discarded after it was held back.
     ReplyUndone,
     /// The platform took a reply.
     ReplySent,
@@ -154,6 +156,8 @@ pub enum EventKind {
     ReplyFailed,
     /// Nobody knows whether the platform took a reply.
     ReplyUnknown,
+    /// A reply was held back: the desk came out of a backup or from another store.
+    ReplyParked,
     /// We answered on the platform itself.
     AnsweredThere,
     /// We wait for the customer or a third party.
@@ -176,7 +180,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds; the store keeps the word.
-    pub const ALL: [EventKind; 26] = {
+    pub const ALL: [EventKind; 28] = {
         use EventKind::*;
         [
             Opened,
@@ -185,6 +189,7 @@ impl EventKind {
             Folded,
             Noted,
             Edited,
+            Rejudged,
             Deleted,
             Claimed,
             GivenBack,
@@ -196,6 +201,7 @@ impl EventKind {
             ReplySent,
             ReplyFailed,
             ReplyUnknown,
+            ReplyParked,
             AnsweredThere,
             Waiting,
             Resolved,
@@ -217,6 +223,7 @@ impl EventKind {
             EventKind::Folded => "folded",
             EventKind::Noted => "noted",
             EventKind::Edited => "edited",
+            EventKind::Rejudged => "rejudged",
             EventKind::Deleted => "deleted",
             EventKind::Claimed => "claimed",
             EventKind::GivenBack => "given_back",
@@ -228,6 +235,7 @@ impl EventKind {
             EventKind::ReplySent => "reply_sent",
             EventKind::ReplyFailed => "reply_failed",
             EventKind::ReplyUnknown => "reply_unknown",
+            EventKind::ReplyParked => "reply_parked",
             EventKind::AnsweredThere => "answered_there",
             EventKind::Waiting => "waiting",
             EventKind::Resolved => "resolved",
@@ -260,19 +268,22 @@ pub enum ReplyState {
     Failed,
     /// The call's outcome is not known; looked up or shown, never sent again by itself.
     Unknown,
-    /// Taken back by its writer before it left.
+    /// Taken back by its writer before it left, or discarded.
     Undone,
+    /// Was on its way when the desk was copied, and may have gone since; a person decides.
+    Parked,
 }
 
 impl ReplyState {
     /// All of them.
-    pub const ALL: [ReplyState; 6] = [
+    pub const ALL: [ReplyState; 7] = [
         ReplyState::Queued,
         ReplyState::Sending,
         ReplyState::Sent,
         ReplyState::Failed,
         ReplyState::Unknown,
         ReplyState::Undone,
+        ReplyState::Parked,
     ];
 
     /// The word for it in JSON and in the store.
@@ -284,6 +295,7 @@ impl ReplyState {
             ReplyState::Failed => "failed",
             ReplyState::Unknown => "unknown",
             ReplyState::Undone => "undone",
+            ReplyState::Parked => "parked",
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
     index::Follower,
     query::Query,
     queue::{Catalog, NewAgent, Store},
-    rules,
+    replay, rules,
     search::{Order, Page, Scope, Search},
     staff::{Role, TeamId},
     telemetry,
@@ -40,8 +40,14 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service.
-    Run(Place),
+    /// Run the service, or a part of it.
+    Run {
+        /// What this process does ("connect,triage"); all of it by default.
+        #[arg(long, value_delimiter = ',')]
+        roles: Vec<String>,
+        #[command(flatten)]
+        place: Place,
+    },
     /// See it work: two sample brands on a sample platform, all on this machine.
     Demo {
         /// Address of the console.
@@ -71,6 +77,13 @@ enum Command {
     },
     /// Build the search index again from the store.
     Reindex(Place),
+    /// Bring the store's schema up to date: once, before a new version of several processes starts.
+    Migrate(Place),
+    /// Do things again.
+    Replay {
+        #[command(subcommand)]
+        command: ReplayCommand,
+    },
     /// People who sign in.
     User {
         #[command(subcommand)]
@@ -85,6 +98,29 @@ enum Command {
     Connector {
         #[command(subcommand)]
         command: ConnectorCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ReplayCommand {
+    /// Append dead letters to the log again, once their cause is gone; what is stored already stays as it is.
+    Dead {
+        /// Only those whose reason contains this.
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Judge stored mentions again by the rules in force, and say what differs.
+    History {
+        /// How far back ("30d").
+        #[arg(long, default_value = "30d", value_parser = parse_span)]
+        since: Duration,
+        /// Write the new labels; a label that a person has set stays, and no case moves.
+        #[arg(long)]
+        apply: bool,
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -137,8 +173,14 @@ struct Place {
 
 impl Place {
     fn load(&self) -> Result<Config> {
-        let environment = Config::environment(std::env::vars());
-        Ok(Config::load(Some(&self.config), &environment)?)
+        self.load_with(Vec::new())
+    }
+
+    /// Loads it with flags over everything else.
+    fn load_with(&self, flags: Vec<(String, String)>) -> Result<Config> {
+        let mut overrides = Config::environment(std::env::vars());
+        overrides.extend(flags);
+        Ok(Config::load(Some(&self.config), &overrides)?)
     }
 }
 
@@ -153,14 +195,14 @@ fn parse_span(text: &str) -> Result<Duration, String> {
 pub fn main() -> Result<()> {
     let cli = Cli::parse();
     let filter = std::env::var(telemetry::VARIABLE).ok();
-    let quiet = !matches!(cli.command, Command::Run(_));
+    let quiet = !matches!(cli.command, Command::Run { .. });
     telemetry::init(filter.as_deref().or(quiet.then_some("warn")), false)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(cli.command))
 }
 
 async fn run(command: Command) -> Result<()> {
     match command {
-        Command::Run(place) => run_service(&place).await,
+        Command::Run { roles, place } => run_service(&place, &roles).await,
         Command::Demo { listen, data, lasting } => demo::run(listen, data, lasting).await,
         Command::Check(place) => check(&place),
         Command::Search { query, json, limit, place } => {
@@ -175,6 +217,18 @@ async fn run(command: Command) -> Result<()> {
         Command::Reindex(place) => {
             let answer = on_desk(&place, "reindex", Value::Null).await?;
             println!("{} documents", answer["documents"]);
+            Ok(())
+        }
+        Command::Migrate(place) => migrate(&place),
+        Command::Replay { command: ReplayCommand::Dead { reason, place } } => {
+            let answer = on_desk(&place, "replay dead", json!({ "reason": reason })).await?;
+            println!("{} dead letters, {} appended to the log again", answer["dead_letters"], answer["replayed"]);
+            Ok(())
+        }
+        Command::Replay { command: ReplayCommand::History { since, apply, place } } => {
+            let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+            let answer = on_desk(&place, "replay history", json!({ "since_ms": since, "apply": apply })).await?;
+            print_history(&answer, apply);
             Ok(())
         }
         Command::User { command: UserCommand::Add { email, name, initials, teams, password, place } } => {
@@ -193,8 +247,9 @@ async fn run(command: Command) -> Result<()> {
     }
 }
 
-async fn run_service(place: &Place) -> Result<()> {
-    let config = place.load()?;
+async fn run_service(place: &Place, roles: &[String]) -> Result<()> {
+    let roles = (!roles.is_empty()).then(|| ("server.roles".to_owned(), roles.join(",")));
+    let config = place.load_with(roles.into_iter().collect())?;
     tracing::info!(config = serde_json::to_string(&config).unwrap_or_default(), "configuration in effect");
     let app = App::start(config, Clock::System).await?;
     wait_for_signal().await?;
@@ -214,6 +269,18 @@ pub(crate) async fn wait_for_signal() -> Result<()> {
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await?;
+    Ok(())
+}
+
+fn migrate(place: &Place) -> Result<()> {
+    let config = place.load()?;
+    std::fs::create_dir_all(&config.data.directory)?;
+    let _lock = control::lock(&config.data.directory)?;
+    let (found, reached) = Store::migrate(&config.data.directory, &config.queue)?;
+    match found == reached {
+        true => println!("the store has schema {reached}, nothing to do"),
+        false => println!("the store had schema {found} and has {reached} now"),
+    }
     Ok(())
 }
 
@@ -269,6 +336,15 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
     let clock = Clock::System;
     let (store, rules) = app::open_store(&config, &clock, &registry).await?;
     match command {
+        "replay dead" | "replay history" => {
+            let judges = Arc::new(rules.judges);
+            let desk =
+                Desk::new(store, rules.policies, config.desk.clone(), clock.clone(), crate::desk::Metrics::new(&registry)?);
+            let bus = app::open_bus(&config, &clock, &registry)?;
+            let answer = replay::run(&request, &bus, &desk, judges).await;
+            bus.close().await;
+            answer
+        }
         "rules publish" => Ok(json!({ "version": rules.judges.version })),
         "user add" => {
             let desk = Desk::new(store, rules.policies, config.desk.clone(), clock, crate::desk::Metrics::new(&registry)?);
@@ -325,6 +401,22 @@ pub(crate) async fn search(store: &Arc<Store>, index: &Arc<Search>, query: &str,
         })
         .collect();
     Ok(json!({ "total": found.total, "hits": hits }))
+}
+
+fn print_history(answer: &Value, apply: bool) {
+    println!(
+        "{} mentions judged by rules version {}, {} otherwise than before",
+        answer["mentions"], answer["rules"], answer["changed"]
+    );
+    for (change, count) in answer["changes"].as_object().into_iter().flatten() {
+        println!("{count:>8}  {change}");
+    }
+    println!("{} cases would go elsewhere today; they stay where they are", answer["cases_elsewhere"]);
+    if apply {
+        println!("{} labels written", answer["written"]);
+    } else if answer["changed"].as_u64() > Some(0) {
+        println!("nothing was written: add --apply to write the new labels");
+    }
 }
 
 fn print_hits(answer: &Value) {

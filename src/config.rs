@@ -59,6 +59,29 @@ pub struct Server {
     pub https: bool,
     /// Show /metrics beyond loopback.
     pub public_metrics: bool,
+    /// What this process does.
+    pub roles: Vec<Role>,
+}
+
+/// A part of the work, for those who spread it over several processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Pulls mentions in and delivers replies.
+    Connect,
+    /// Classifies, dispatches, opens cases.
+    Triage,
+    /// Fires the alarms of the SLA clocks; relays.
+    Clock,
+    /// Keeps a search index.
+    Index,
+    /// Serves console and API; keeps an index too, since its search needs one.
+    Web,
+}
+
+impl Role {
+    /// All of them: what one process does by default.
+    pub const ALL: [Role; 5] = [Role::Connect, Role::Triage, Role::Clock, Role::Index, Role::Web];
 }
 
 /// Where things are kept.
@@ -165,6 +188,16 @@ pub enum Error {
 }
 
 impl Config {
+    /// Several processes may share the store.
+    pub fn shared(&self) -> bool {
+        self.queue.engine == queue::Engine::Postgres
+    }
+
+    /// This process does the work of `role`.
+    pub fn does(&self, role: Role) -> bool {
+        self.server.roles.contains(&role)
+    }
+
     /// Reads `path`, or only the defaults; `overrides` are pairs of a dotted key and a value.
     ///
     /// # Errors
@@ -229,6 +262,16 @@ impl Config {
 
     fn check(&self, file: &str) -> Result<(), Error> {
         let wrong = |message: String| Error::Meaning { file: file.to_owned(), message };
+        if self.server.roles.is_empty() {
+            return Err(wrong("server.roles is empty, so this process would do nothing; remove it to have all".into()));
+        }
+        if Role::ALL.iter().any(|role| !self.does(*role)) && !self.shared() {
+            return Err(wrong(
+                "server.roles leaves work to other processes, but they cannot share this store: set queue.engine = \"postgres\" \
+                 and bus.engine = \"kafka\", or leave server.roles out"
+                    .into(),
+            ));
+        }
         let mut seen = BTreeSet::new();
         let accounts = self.brands.iter().flat_map(|brand| &brand.accounts).map(|account| ("account", &account.key));
         let keys =
@@ -312,7 +355,8 @@ fn merge(into: &mut Table, from: Table) {
 }
 
 fn set(table: &mut Table, key: &str, value: &str) {
-    // A number or a truth value is itself, all else is text.
+    // A number or a truth value is itself, all else is text; a list is written with commas.
+    let text = value;
     let value = value
         .parse::<i64>()
         .map(Value::Integer)
@@ -322,6 +366,8 @@ fn set(table: &mut Table, key: &str, value: &str) {
     let mut parts = key.split('.').peekable();
     while let Some(part) = parts.next() {
         if parts.peek().is_none() {
+            let list = || text.split(',').map(|part| Value::String(part.trim().to_owned())).collect();
+            let value = if place.get(part).is_some_and(Value::is_array) { Value::Array(list()) } else { value };
             place.insert(part.to_owned(), value);
             return;
         }

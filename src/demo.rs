@@ -218,7 +218,7 @@ impl Demo {
             list(&totals.by_status),
             totals.met,
             totals.breached,
-            self.app.search.documents(),
+            self.app.search.as_ref().map_or(0, |search| search.documents()),
         ))
     }
 

@@ -148,6 +148,8 @@ impl Follower {
                 }
             }
         }
+        // What the stages that stopped before this one have just committed.
+        while matches!(self.step().await, Ok(true)) {}
         if let Some(purging) = self.purging.take() {
             drop(purging.await);
         }
@@ -195,6 +197,7 @@ impl Follower {
                             | EventKind::Folded
                             | EventKind::Noted
                             | EventKind::Edited
+                            | EventKind::Rejudged
                             | EventKind::Deleted
                             | EventKind::AnsweredThere
                             | EventKind::ReplySent

@@ -5,6 +5,7 @@ pub mod classify;
 pub mod connect;
 pub mod desk;
 pub mod dispatch;
+pub mod notify;
 pub mod queue;
 pub mod sample;
 pub mod search;
@@ -12,6 +13,7 @@ pub mod sla;
 pub mod web;
 
 pub mod index;
+pub mod lease;
 pub mod pipeline;
 
 pub mod case;
@@ -28,5 +30,6 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod replay;
 pub mod rules;
 pub mod telemetry;

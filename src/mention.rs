@@ -215,6 +215,17 @@ impl Envelope {
         format!("{}/{}", self.source, self.native_id)
     }
 
+    /// What a partition of the bus is chosen by, so that a conversation stays in order: the source with the
+    /// conversation, else the parent, else how the post itself is called when it is answered.
+    ///
+    /// Where a platform names no conversation, an answer meets the post it answers, not the whole thread; and
+    /// a record that names neither (a delete may not) can be read before the post that it is about. Both are
+    /// only a matter of order: a tombstone waits for its post, and an answer for its thread.
+    pub fn thread(&self) -> String {
+        let named = [&self.conversation, &self.parent, &self.local_ref].into_iter().flatten().find(|name| !name.is_empty());
+        format!("{}/{}", self.source, named.unwrap_or(&self.native_id))
+    }
+
     /// Reads one record of the bus and checks what serde cannot.
     ///
     /// # Errors
@@ -371,6 +382,19 @@ mod tests {
             parse(r#"{"v":1,"source":"","native_id":"1","first_seen_at":5}"#).unwrap_err(),
             "source must have 1 to 255 bytes, it has 0"
         );
+    }
+
+    #[test]
+    fn an_answer_is_in_the_thread_of_what_it_answers() {
+        let post = |text: &str| serde_json::from_str::<Envelope>(text).unwrap().thread();
+        let start = r#""v":1,"source":"x:x.com","first_seen_at":5"#;
+        let root = post(&format!(r#"{{{start},"native_id":"https://x.com/1","local_ref":"1"}}"#));
+        assert_eq!(root, "x:x.com/1");
+        assert_eq!(post(&format!(r#"{{{start},"native_id":"https://x.com/2","local_ref":"2","parent":"1"}}"#)), root);
+        assert_eq!(post(&format!(r#"{{{start},"native_id":"3"}}"#)), "x:x.com/3");
+        assert_eq!(post(&format!(r#"{{{start},"native_id":"4","parent":"3"}}"#)), "x:x.com/3");
+        assert_eq!(post(&format!(r#"{{{start},"native_id":"5","parent":"4","conversation":"c"}}"#)), "x:x.com/c");
+        assert_eq!(post(&format!(r#"{{{start},"native_id":"6","parent":"","conversation":""}}"#)), "x:x.com/6");
     }
 
     #[test]

@@ -4,10 +4,14 @@
 //! the desk takes the batch in as one transaction together with the position, so that a batch read twice
 //! is stored once. What cannot be handled becomes a dead letter and the stream goes on.
 
+mod erasures;
+mod halves;
+mod limit;
+
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    sync::{Arc, PoisonError, RwLock, mpsc},
+    sync::{Arc, OnceLock, PoisonError, RwLock, mpsc},
     time::Duration,
 };
 
@@ -15,23 +19,22 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
-    bus::{Bus, Position, Record},
+    bus::{Batch, Bus, Marks, Position, Reader, Record},
     classify::{Classifier, Input},
-    clock::Clock,
+    clock::{Clock, random_bytes},
     crash,
-    desk::{self, Desk, Finding, Intake, Judged, Taken},
+    desk::{Desk, Finding, Intake, Judged, Taken},
     dispatch::{Dispatcher, Facts},
-    mention::{Envelope, Label, Lang, Mark, Op, Side, Verdict},
+    mention::{Envelope, Label, Lang, Op, Side, Verdict},
     text,
 };
 
+use self::limit::DeadLimit;
+
 /// The name under which the pipeline's position is kept.
 pub const CONSUMER: &str = "triage";
-/// The embedded bus has one partition.
-const PART: i64 = 0;
-
-/// Texts that came after their delete leave the bus within this time.
-const ERASE_EVERY: Duration = Duration::from_secs(60);
+/// How long to wait before the first new try of what failed; doubled up to 16 times that.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// Settings of the pipeline.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -39,6 +42,10 @@ const ERASE_EVERY: Duration = Duration::from_secs(60);
 pub struct Config {
     /// Most mentions in one transaction.
     pub batch: usize,
+    /// More dead letters than this among the last thousand records halt the pipeline; 100 never does.
+    pub dead_limit_percent: usize,
+    /// So many dead letters one after the other halt the pipeline; 0 never does.
+    pub dead_limit_run: usize,
 }
 
 /// The rules that judge, of one version.
@@ -58,6 +65,8 @@ crate::metrics! {
         read: IntCounter = "moksori_pipeline_records_total",
         /// Records that became dead letters. Look at their reasons.
         dead: IntCounter = "moksori_pipeline_dead_letters_total",
+        /// 1 when too many records became dead letters: nothing is taken in until a person has looked and restarted it.
+        halted: IntGauge = "moksori_pipeline_halted",
         /// Records of the bus that are not taken in yet. Should return to 0.
         lag: IntGauge = "moksori_pipeline_lag_records",
         /// Verdicts by label and language; `unsorted` where the classifier abstained.
@@ -77,11 +86,21 @@ pub struct Pipeline {
     metrics: Metrics,
     erasure: Notify,
     judging: mpsc::Sender<Job>,
+    /// Why nothing is taken in any more.
+    halted: OnceLock<String>,
+}
+
+/// One run of the pipeline: what it reads from, and what it heeds on the way.
+struct Run {
+    pipeline: Arc<Pipeline>,
+    reader: Reader,
+    limit: DeadLimit,
+    stop: watch::Receiver<bool>,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// What stopped a batch for now: it is tried again whatever it was.
+/// What stopped an erasure for now: it is tried again whatever it was.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The thread that judges, until the pipeline is gone. Always the same one, since regular expressions keep
@@ -110,7 +129,7 @@ impl Pipeline {
         metrics.rules_version.set(judges.version.into());
         let judges = RwLock::new(Arc::new(judges));
         let (erasure, judging) = (Notify::new(), judging_thread());
-        Arc::new(Pipeline { bus, desk, judges, clock, config, metrics, erasure, judging })
+        Arc::new(Pipeline { bus, desk, judges, clock, config, metrics, erasure, judging, halted: OnceLock::new() })
     }
 
     /// Puts newly published rules in force, from the next batch on.
@@ -125,97 +144,53 @@ impl Pipeline {
     }
 
     /// Takes mentions in until `stop` turns true; the batch in hand is finished first.
-    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        while !*stop.borrow() {
-            let from = match self.desk.store().read(|reader| reader.mark(CONSUMER, PART)).await {
-                Ok(mark) => Position(mark.next),
-                Err(error) => {
-                    self.wait_after(&error, "read the position").await;
-                    continue;
-                }
-            };
-            // A log that lost its unsynced end in a crash goes on after what is stored already.
-            self.bus.go_on_from(from);
-            let mut from = from;
-            loop {
-                let batch = tokio::select! {
-                    batch = self.bus.read(from, self.config.batch) => batch,
-                    _ = stop.changed() => return,
-                };
-                let batch = match batch {
-                    Ok(batch) => batch,
-                    Err(error) => {
-                        self.wait_after(&error, "read the bus").await;
-                        break;
-                    }
-                };
-                self.metrics.lag.set(self.bus.end().0 - from.0);
-                let deletes = match self.take(from, batch.next, batch.records).await {
-                    Ok(deletes) => deletes,
-                    Err(error) => {
-                        self.wait_after(&*error, "take in a batch").await;
-                        break;
-                    }
-                };
-                if deletes {
-                    self.erasure.notify_one();
-                }
-                from = batch.next;
-                self.metrics.lag.set(self.bus.end().0 - from.0);
-            }
-        }
+    pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        let reader = match self.bus.reader(self.marks()) {
+            Ok(reader) => reader,
+            Err(error) => return self.halt(format!("the bus cannot be read: {error}")),
+        };
+        let limit = DeadLimit::new(self.config.dead_limit_percent, self.config.dead_limit_run);
+        Run { pipeline: self, reader, limit, stop }.go().await;
     }
 
-    async fn wait_after(&self, error: &(dyn std::error::Error + Send + Sync + 'static), doing: &str) {
-        tracing::error!(error = error as &(dyn std::error::Error + 'static), "could not {doing}, trying again");
-        self.clock.sleep(Duration::from_millis(500)).await;
+    /// Whether mentions are taken in, and why not, for `/health`.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn healthy(&self) -> Result<(), String> {
+        self.halted.get().map_or(Ok(()), |why| Err(why.clone()))
     }
 
-    /// Judges a batch and has it stored. When the store refuses the data, halves find the record that it
-    /// refuses, which becomes a dead letter; when the store is merely unwell, the caller tries again.
-    async fn take(self: &Arc<Self>, from: Position, next: Position, records: Vec<Record>) -> Result<bool, Failure> {
-        crash::point("judging");
-        let intake = Arc::new(self.judge(from, next, records).await?);
-        crash::point("judging");
-        let deletes = intake.mentions.iter().any(|judged| judged.envelope.op == Op::Delete);
-        let mut halves = vec![intake];
-        while let Some(intake) = halves.pop() {
-            match self.desk.take_in(Arc::clone(&intake)).await {
-                Ok(Taken::Stored) => {}
-                Ok(Taken::Stale) => tracing::warn!(position = intake.from.next, "a batch was stored before"),
-                Err(error) if error.is_retryable() || error.is_closed() || intake.mentions.is_empty() => {
-                    return Err(error.into());
-                }
-                Err(error) if intake.mentions.len() == 1 => {
-                    tracing::error!(
-                        position = intake.from.next,
-                        error = &error as &dyn std::error::Error,
-                        "a mention cannot be stored"
-                    );
-                    self.metrics.dead.inc();
-                    halves.push(Arc::new(bury(&intake, &error)));
-                }
-                Err(_) => {
-                    let (first, second) = split(&intake);
-                    halves.extend([second, first].map(Arc::new));
-                }
-            }
-        }
-        Ok(deletes)
+    /// Takes nothing in until the process is started again.
+    fn halt(&self, why: String) {
+        tracing::error!(why, "the pipeline takes nothing in any more, until it is started again");
+        self.metrics.halted.set(1);
+        self.halted.get_or_init(|| why);
     }
 
-    async fn judge(self: &Arc<Self>, from: Position, next: Position, records: Vec<Record>) -> Result<Intake, Gone> {
-        self.metrics.read.inc_by(u64::try_from(records.len()).unwrap_or(0));
+    /// What tells a reader where the store stands.
+    fn marks(&self) -> Marks {
+        let store = Arc::clone(self.desk.store());
+        Arc::new(move |part| {
+            let store = Arc::clone(&store);
+            Box::pin(
+                async move { store.read(move |reader| reader.mark(CONSUMER, part)).await.map_err(|error| error.to_string()) },
+            )
+        })
+    }
+
+    async fn judge(self: &Arc<Self>, batch: Batch) -> Result<Intake, Gone> {
+        self.metrics.read.inc_by(u64::try_from(batch.records.len()).unwrap_or(0));
         let mut intake = Intake {
             consumer: CONSUMER,
-            part: PART,
-            from: embedded(from.0),
-            to: embedded(next.0),
-            mentions: Vec::with_capacity(records.len()),
+            part: batch.part,
+            from: batch.from,
+            to: batch.to,
+            mentions: Vec::with_capacity(batch.records.len()),
             dead: Vec::new(),
         };
-        let mut envelopes = Vec::with_capacity(records.len());
-        for record in records.into_iter().filter(|record| !record.erased) {
+        let mut envelopes = Vec::with_capacity(batch.records.len());
+        for record in batch.records.into_iter().filter(|record| !record.erased) {
             match Envelope::parse(&record.bytes) {
                 Ok(envelope) => envelopes.push((record, envelope)),
                 Err(reason) => {
@@ -333,67 +308,103 @@ impl Pipeline {
         }
         findings
     }
+}
 
-    /// Takes deleted texts out of the bus as well, until `stop` turns true.
-    pub async fn run_erasures(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        while !*stop.borrow() {
-            match self.erase_pending().await {
-                Ok(0) => tokio::select! {
-                    () = self.erasure.notified() => {}
-                    // A post that comes after its delete wakes nobody.
-                    () = self.clock.sleep(ERASE_EVERY) => {}
-                    _ = stop.changed() => return,
-                },
-                Ok(_) => {}
+impl Run {
+    async fn go(mut self) {
+        let pipeline = Arc::clone(&self.pipeline);
+        while !*self.stop.borrow() {
+            let batch = tokio::select! {
+                batch = self.reader.next(pipeline.config.batch) => batch,
+                _ = self.stop.changed() => return,
+            };
+            let batch = match batch {
+                Ok(batch) => batch,
                 Err(error) => {
-                    tracing::error!(error = &*error, "could not erase deleted texts from the bus, trying again");
-                    tokio::select! {
-                        () = self.clock.sleep(Duration::from_secs(5)) => {}
-                        _ = stop.changed() => return,
-                    }
+                    self.wait_after(&error, "read the bus", 1).await;
+                    continue;
                 }
+            };
+            let (part, to) = (batch.part, batch.to.clone());
+            match self.take(batch).await {
+                Some(Taken::Stored) => self.reader.stored(part, &to),
+                Some(Taken::Stale) => self.reader.reset(part).await,
+                None => return,
+            }
+            pipeline.metrics.lag.set(self.reader.lag());
+            if let Some(why) = self.limit.reached() {
+                return pipeline.halt(why);
             }
         }
     }
 
-    /// One round of [`Pipeline::run_erasures`]; returns how many posts it erased.
-    ///
-    /// # Errors
-    /// Those of the bus and of the store.
-    pub async fn erase_pending(&self) -> Result<usize, Failure> {
-        let pending = self.desk.pending_erasures().await?;
-        if pending.is_empty() {
-            return Ok(0);
+    /// Judges a batch and has it stored. When the store refuses the data, halves find the record that it
+    /// refuses, which becomes a dead letter; when the store is merely unwell, the same is tried again, and
+    /// none is the answer if the pipeline is stopped before the store is well.
+    async fn take(&mut self, batch: Batch) -> Option<Taken> {
+        let pipeline = Arc::clone(&self.pipeline);
+        pipeline.metrics.lag.set(self.reader.lag() + i64::try_from(batch.records.len()).unwrap_or(0));
+        crash::point("judging");
+        let intake = match pipeline.judge(batch).await {
+            Ok(intake) => intake,
+            Err(error) => {
+                self.wait_after(&error, "judge a batch", 1).await;
+                return Some(Taken::Stale);
+            }
+        };
+        crash::point("judging");
+        let mut halves = vec![Arc::new(intake)];
+        let mut tries = 0;
+        while let Some(intake) = halves.pop() {
+            match pipeline.desk.take_in(Arc::clone(&intake)).await {
+                Ok(Taken::Stored) => {
+                    tries = 0;
+                    self.limit.count(&intake);
+                    if intake.mentions.iter().any(|judged| judged.envelope.op == Op::Delete) {
+                        pipeline.erasure.notify_one();
+                    }
+                }
+                Ok(Taken::Stale) => {
+                    let (part, position) = (intake.part, intake.from.next);
+                    tracing::warn!(part, position, "a batch was stored before, or by somebody else");
+                    return Some(Taken::Stale);
+                }
+                Err(error) if error.is_retryable() || error.is_closed() || intake.mentions.is_empty() => {
+                    tries += 1;
+                    halves.push(intake);
+                    self.wait_after(&error, "take in a batch", tries).await?;
+                }
+                Err(error) if intake.mentions.len() == 1 => {
+                    tracing::error!(
+                        position = intake.from.next,
+                        error = &error as &dyn std::error::Error,
+                        "a mention cannot be stored"
+                    );
+                    pipeline.metrics.dead.inc();
+                    halves.push(Arc::new(halves::bury(&intake, &error)));
+                }
+                Err(_) => {
+                    let (first, second) = halves::split(&intake);
+                    halves.extend([second, first].map(Arc::new));
+                }
+            }
         }
-        let keys: Vec<String> = pending.iter().filter_map(|post| serde_json::to_string(&post.native_id).ok()).collect();
-        self.bus.erase(&keys).await?;
-        let erased = pending.len();
-        self.desk.erasures_done(pending).await?;
-        Ok(erased)
+        Some(Taken::Stored)
     }
-}
 
-fn embedded(next: i64) -> Mark {
-    Mark { log: "".into(), next }
-}
-
-/// The same batch with its one mention as a dead letter.
-fn bury(intake: &Intake, error: &desk::Error) -> Intake {
-    let mut buried = Intake { mentions: Vec::new(), ..intake.clone() };
-    for judged in &intake.mentions {
-        let bytes = serde_json::to_vec(&judged.envelope).unwrap_or_default();
-        buried.dead.push((judged.position, format!("could not be stored: {error}"), bytes));
+    /// Waits before another try, longer each time; none when the pipeline is stopped meanwhile.
+    async fn wait_after(
+        &mut self,
+        error: &(dyn std::error::Error + Send + Sync + 'static),
+        doing: &str,
+        tries: u32,
+    ) -> Option<()> {
+        tracing::error!(error = error as &dyn std::error::Error, tries, "could not {doing}, trying again");
+        let [jitter] = random_bytes::<1>();
+        let wait = FIRST_WAIT * 2_u32.pow(tries.min(5) - 1) + Duration::from_millis(jitter.into());
+        tokio::select! {
+            () = self.pipeline.clock.sleep(wait) => Some(()),
+            _ = self.stop.changed() => None,
+        }
     }
-    buried
-}
-
-/// Two batches that together are this one.
-fn split(intake: &Intake) -> (Intake, Intake) {
-    let middle = intake.mentions.len() / 2;
-    let (first, second) = intake.mentions.split_at(middle);
-    let between = Mark { log: intake.to.log.clone(), next: second.first().map_or(intake.to.next, |judged| judged.position) };
-    (
-        Intake { mentions: first.to_vec(), to: between.clone(), ..intake.clone() },
-        Intake { mentions: second.to_vec(), from: between, dead: Vec::new(), ..intake.clone() },
-    )
 }

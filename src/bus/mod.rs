@@ -1,40 +1,31 @@
 //! The durable log of mentions: connectors append to it, the pipeline reads from it.
 //!
-//! Records are bytes with a number each, its [`Position`]. An append returns when its records are on
-//! the disk, so a connector may commit its cursor then; every consumer keeps its own position and may
-//! read again from any that is kept. Underneath are SQLite files, one a day, so that retention unlinks
-//! a file (`docs/adr/0001-bus-on-sqlite-files.md`).
+//! Records are bytes with a number each, its [`Position`], in one or more partitions; what belongs to one
+//! conversation is in one partition and stays in order. An append returns when its records are durable, so
+//! a connector may commit its cursor then. A [`Reader`] goes on where the store says that it stands.
 //!
 //! **Invariant**: nothing is readable before it is durable
 //! (`docs/adr/0002-no-read-before-fsync.md`).
 
-mod chunk;
-mod day;
-mod erase;
-mod recent;
-#[cfg(test)]
-mod tests;
-mod writer;
+mod embedded;
 
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
-use rusqlite::{Connection, ErrorCode};
+use futures_util::future::BoxFuture;
+use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    task::spawn_blocking,
+
+use crate::{
+    clock::Clock,
+    mention::{Envelope, Mark},
+    metrics::DELAY_SECONDS,
 };
 
-use crate::{clock::Clock, metrics::DELAY_SECONDS};
-
-use self::{day::Day, recent::Recent, writer::Command};
-
-/// Appends that may wait for the writer; more of them wait outside, which slows the connectors down.
-const PENDING_APPENDS: usize = 64;
+pub use self::embedded::Embedded;
 
 /// The most bytes one append may have; far above any page of mentions.
 const MAX_APPEND_BYTES: usize = 64 << 20;
@@ -43,6 +34,49 @@ const MAX_APPEND_BYTES: usize = 64 << 20;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(pub i64);
+
+/// What a log carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Mentions on their way to their cases.
+    Mentions,
+    /// What could not be handled: a relay of the store's dead letters.
+    Dead,
+    /// What happened to cases: a relay of the store's events.
+    CaseEvents,
+}
+
+impl Topic {
+    /// The word for it in metrics and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Topic::Mentions => "mentions",
+            Topic::Dead => "dead",
+            Topic::CaseEvents => "case_events",
+        }
+    }
+}
+
+/// What is appended: one record and where it goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Which post it is about: source/native_id.
+    pub key: String,
+    /// What the partition is chosen by: all that shares it stays in order.
+    pub thread: String,
+    /// The record.
+    pub bytes: Vec<u8>,
+}
+
+impl Entry {
+    /// A mention as it is appended.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON, which no mention is known to do.
+    pub fn of(envelope: &Envelope) -> Result<Entry, serde_json::Error> {
+        Ok(Entry { key: envelope.key(), thread: envelope.thread(), bytes: serde_json::to_vec(envelope)? })
+    }
+}
 
 /// One record of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,16 +89,24 @@ pub struct Record {
     pub erased: bool,
 }
 
-/// What one read gives: at least one record, in order.
+/// What one read gives: at least one record, all of one partition and in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
+    /// Which partition.
+    pub part: i64,
+    /// What the store held before it, for the compare-and-set; the records may start later, or belong to
+    /// another log.
+    pub from: Mark,
+    /// What the store holds after it.
+    pub to: Mark,
     /// The records.
     pub records: Vec<Record>,
-    /// Where to read on.
-    pub next: Position,
-    /// Numbers between the position that was asked for and the first record: retention took them.
+    /// Records that were gone when the reader came for them.
     pub skipped: u64,
 }
+
+/// Where the store says that the consumer of a partition stands; asked whenever a reader takes one over.
+pub type Marks = Arc<dyn Fn(i64) -> BoxFuture<'static, Result<Mark, String>> + Send + Sync>;
 
 /// The `[bus]` section of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,7 +143,7 @@ pub enum Error {
         source: Arc<io::Error>,
     },
     /// The file is not one of this program's logs, or a later version wrote it.
-    #[error("{} has log format {found}, this version reads {}", path.display(), day::FORMAT)]
+    #[error("{} has log format {found}, this version reads {}", path.display(), embedded::FORMAT)]
     Format {
         /// Which file.
         path: PathBuf,
@@ -114,9 +156,12 @@ pub enum Error {
         /// Its size.
         bytes: usize,
     },
-    /// Too many keys to erase at once.
-    #[error("these are too many keys to erase at once")]
+    /// Too many posts to erase at once.
+    #[error("these are too many posts to erase at once")]
     TooManyKeys,
+    /// The store could not say where the reader stands.
+    #[error("the reader's position could not be had: {0}")]
+    Marks(String),
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
@@ -126,7 +171,7 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::Full | Error::Directory { .. } => true,
+            Error::Full | Error::Directory { .. } | Error::Marks(_) => true,
             Error::Database { source, .. } => {
                 !matches!(source.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
             }
@@ -171,191 +216,141 @@ crate::metrics! {
     }
 }
 
-/// The log; clones are handles to the same one.
-#[derive(Clone)]
-pub struct Bus {
-    shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
+/// The log.
+pub enum Bus {
+    /// On this machine, in the data directory.
+    Embedded(Embedded),
 }
 
-/// What the writer thread and the readers both see.
-struct Shared {
-    dir: PathBuf,
-    config: Config,
-    metrics: Metrics,
-    /// Everything before it is durable.
-    end: watch::Sender<Position>,
-    /// The files, oldest first; never empty.
-    days: Mutex<Vec<Day>>,
-    recent: Mutex<Recent>,
-    /// The connection of the last read from the disk, and the file it is open on.
-    reader: Mutex<Option<(PathBuf, Connection)>>,
-    erasing: Mutex<()>,
-}
-
-impl Shared {
-    /// Moves the end forward, never back; says whether it moved.
-    fn advance(&self, to: Position) -> bool {
-        let moved = *self.end.borrow() < to
-            && self.end.send_if_modified(|end| {
-                let behind = *end < to;
-                *end = to.max(*end);
-                behind
-            });
-        if moved {
-            self.metrics.end.set(to.0);
-        }
-        moved
-    }
+/// The log's one consumer in this process.
+pub enum Reader {
+    /// Of the log on this machine.
+    Embedded(embedded::Reader),
 }
 
 impl Bus {
-    /// Opens the log in `dir`, which is made if it is not there. Blocks; call it at start only.
+    /// Opens the log that `config` chooses; the embedded one lives in `dir`. Blocks; call it at start only.
     ///
     /// # Errors
-    /// When the directory or one of its files cannot be used.
+    /// When it cannot be used, with the remedy.
     pub fn open(dir: &Path, config: Config, clock: Clock, metrics: Metrics) -> Result<Bus, Error> {
-        std::fs::create_dir_all(dir).map_err(Error::directory(dir))?;
-        let (days, log, end) = writer::Log::open(dir, &clock)?;
-        metrics.end.set(end.0);
-        let shared = Arc::new(Shared {
-            dir: dir.to_owned(),
-            recent: Mutex::new(Recent::new(config.cache_bytes)),
-            config,
-            metrics,
-            end: watch::Sender::new(end),
-            days: Mutex::new(days),
-            reader: Mutex::new(None),
-            erasing: Mutex::new(()),
-        });
-        let (commands, receiver) = mpsc::channel(PENDING_APPENDS);
-        writer::start(Arc::clone(&shared), log, clock, receiver).map_err(Error::directory(dir))?;
-        Ok(Bus { shared, commands })
+        Embedded::open(dir, config.keep_days, config.cache_bytes, clock, metrics).map(Bus::Embedded)
     }
 
-    /// Appends the records, one after the other, and returns when they are durable: the position after
-    /// the last of them. Waits while the writer is behind. What many callers append at once becomes one
-    /// commit. A caller that is cancelled here does not know whether its records were appended.
+    /// Appends the entries and returns when they are durable; those of one thread stay in order. Waits while
+    /// the log is behind. A caller that is cancelled here does not know whether they were appended.
     ///
     /// # Errors
-    /// A retryable one when the disk fails; nothing is appended then.
-    pub async fn append(&self, records: Vec<Vec<u8>>) -> Result<Position, Error> {
-        let bytes = records.iter().map(Vec::len).sum();
-        if bytes > MAX_APPEND_BYTES {
-            return Err(Error::TooLarge { bytes });
+    /// A retryable one when the disk or the broker fails; what was appended then may be appended again.
+    pub async fn append(&self, entries: Vec<Entry>) -> Result<(), Error> {
+        match self {
+            Bus::Embedded(log) => log.append(entries).await.map(|_end| ()),
         }
-        let (done, answer) = oneshot::channel();
-        self.ask(Command::Append { records, bytes, done }, answer).await
     }
 
-    /// Reads up to `max` records from `from` on, fewer if they are large; waits until there is one. May be
-    /// cancelled at any time.
-    ///
-    /// A position older than [`Bus::start`] goes on at the oldest record that is kept, and
-    /// [`Batch::skipped`] says so. A position past the end makes the log go on from there.
+    /// Appends to a topic other than the mentions'; the embedded log has none, and nobody reads there.
     ///
     /// # Errors
-    /// When the disk fails, or the log was closed and is read to its end.
-    pub async fn read(&self, from: Position, max: usize) -> Result<Batch, Error> {
-        self.go_on_from(from);
-        let mut ends = self.shared.end.subscribe();
-        let mut at = from;
-        loop {
-            let end = *ends.borrow_and_update();
-            if at < end {
-                let records = self.records(at, max.max(1)).await?;
-                if let (Some(first), Some(last)) = (records.first(), records.last()) {
-                    let skipped = u64::try_from(first.position.0 - from.0).unwrap_or(0);
-                    self.shared.metrics.skipped.inc_by(skipped);
-                    return Ok(Batch { next: Position(last.position.0 + 1), records, skipped });
-                }
-                at = end;
-            }
-            // The writer publishes before it ends, so news win over the end.
-            tokio::select! {
-                biased;
-                news = ends.changed() => news.map_err(|_gone| Error::Closed)?,
-                () = self.commands.closed() => return Err(Error::Closed),
-            }
+    /// A retryable one when the broker fails; what was published then may be published again.
+    pub async fn publish(&self, _topic: Topic, _entries: Vec<Entry>) -> Result<(), Error> {
+        match self {
+            Bus::Embedded(_) => Ok(()),
         }
     }
 
-    /// Makes sure that the next record gets number `at` or a later one. To be called with each consumer's
-    /// stored position before anything is appended: a log restored from an older copy, or on a disk that
-    /// lied about a write, may end before what a consumer has handled, and numbers must never be used twice.
-    pub fn go_on_from(&self, at: Position) {
-        if self.shared.advance(at) {
-            tracing::warn!(position = at.0, "the log ended before its reader's position, it goes on from there");
-        }
-    }
-
-    /// The position after the last record.
-    pub fn end(&self) -> Position {
-        *self.shared.end.borrow()
-    }
-
-    /// The oldest position that is kept.
-    pub fn start(&self) -> Position {
-        held(&self.shared.days).first().map_or(Position(0), |day| day.base)
-    }
-
-    /// Takes the text out of every record that contains one of `keys`, and returns how many there were. A
-    /// key is a fragment of JSON as it was appended, such as `"native_id":"41"`. The records keep their
-    /// places. When this returns, neither the files nor their journals hold the text.
+    /// A consumer of the mentions that goes on where `marks` say.
     ///
     /// # Errors
-    /// When the disk fails or a reader holds a file for seconds; calling it again goes on.
-    pub async fn erase(&self, keys: &[String]) -> Result<usize, Error> {
-        if keys.is_empty() {
-            return Ok(0);
+    /// When the log refuses a consumer.
+    pub fn reader(&self, marks: Marks) -> Result<Reader, Error> {
+        match self {
+            Bus::Embedded(log) => Ok(Reader::Embedded(embedded::Reader::new(log.clone(), marks))),
         }
-        let pattern = erase::pattern(keys)?;
-        let shared = Arc::clone(&self.shared);
-        let erased = blocking(move || erase::erase(&shared, &pattern)).await?;
-        self.shared.metrics.erased.inc_by(u64::try_from(erased).unwrap_or(0));
-        Ok(erased)
     }
 
-    /// Removes the days that are older than the configuration keeps, up to the first that has records at
-    /// or after `unread`: the least position of all consumers. Returns how many days went.
+    /// Takes every record of the posts, pairs of source and native id, out of the log, and returns how many
+    /// records were erased.
+    ///
+    /// # Errors
+    /// When the disk or the broker fails; calling it again goes on.
+    pub async fn erase(&self, posts: &[(String, String)]) -> Result<usize, Error> {
+        match self {
+            Bus::Embedded(log) => log.erase(posts).await,
+        }
+    }
+
+    /// Removes the days of the embedded log that are older than the configuration keeps, up to the first
+    /// that has records at or after `unread`. Returns how many days went.
     ///
     /// # Errors
     /// When a file cannot be removed.
     pub async fn retain(&self, unread: Position) -> Result<usize, Error> {
-        let (done, answer) = oneshot::channel();
-        self.ask(Command::Retain { unread, done }, answer).await
-    }
-
-    /// Ends the writer after what was appended before; later appends fail with [`Error::Closed`].
-    pub async fn close(&self) {
-        let (done, answer) = oneshot::channel();
-        // An error says that it is closed already.
-        let _closed = self.ask(Command::Close { done }, answer).await;
-        held(&self.shared.reader).take();
-    }
-
-    async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
-        self.commands.send(command).await.map_err(|_closed| Error::Closed)?;
-        answer.await.unwrap_or(Err(Error::Closed))
-    }
-
-    async fn records(&self, from: Position, max: usize) -> Result<Vec<Record>, Error> {
-        if let Some(records) = held(&self.shared.recent).records(from, max) {
-            self.shared.metrics.cache_hits.inc();
-            return Ok(records);
+        match self {
+            Bus::Embedded(log) => log.retain(unread).await,
         }
-        self.shared.metrics.disk_reads.inc();
-        let shared = Arc::clone(&self.shared);
-        blocking(move || day::records(&shared, from, max)).await
+    }
+
+    /// Each partition with the position after its last record.
+    ///
+    /// # Errors
+    /// When the broker does not say.
+    pub async fn ends(&self) -> Result<Vec<(i64, Position)>, Error> {
+        match self {
+            Bus::Embedded(log) => Ok(vec![(0, log.end())]),
+        }
+    }
+
+    /// Whether the log can be used, and why not, for `/health`.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn healthy(&self) -> Result<(), String> {
+        match self {
+            Bus::Embedded(log) => log.healthy(),
+        }
+    }
+
+    /// Ends the log after what was appended before; later appends fail with [`Error::Closed`].
+    pub async fn close(&self) {
+        match self {
+            Bus::Embedded(log) => log.close().await,
+        }
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    // A task that cannot be joined panicked or the runtime stops: the log is of no use any more.
-    spawn_blocking(work).await.unwrap_or(Err(Error::Closed))
-}
+impl Reader {
+    /// The next records of one partition, at most `max`; waits until there is one. May be cancelled at any
+    /// time.
+    ///
+    /// # Errors
+    /// When the log or the store fails, or the log was closed and is read to its end.
+    pub async fn next(&mut self, max: usize) -> Result<Batch, Error> {
+        match self {
+            Reader::Embedded(reader) => reader.next(max).await,
+        }
+    }
 
-/// Locks, also after a panic elsewhere: nothing here is left half-changed by one.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The store had a batch of `part` already, or somebody else's: asks it where it stands and goes on there.
+    pub async fn reset(&mut self, part: i64) {
+        match self {
+            Reader::Embedded(reader) => {
+                debug_assert_eq!(part, 0, "the embedded log has one partition");
+                reader.reset();
+            }
+        }
+    }
+
+    /// The store holds everything of `part` before `to`; what watches the log from outside may know.
+    pub fn stored(&mut self, _part: i64, _to: &Mark) {
+        match self {
+            Reader::Embedded(_) => {}
+        }
+    }
+
+    /// Records that were not handed out yet, over all partitions of this reader.
+    pub fn lag(&self) -> i64 {
+        match self {
+            Reader::Embedded(reader) => reader.lag(),
+        }
+    }
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What is known of a reply after an attempt.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Outcome {
     /// The platform has it.
     Sent(Receipt),

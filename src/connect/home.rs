@@ -8,7 +8,7 @@ use std::{
 
 use super::Error;
 use crate::{
-    bus::Bus,
+    bus::{Bus, Entry},
     case::ReplyId,
     clock::Time,
     desk::{Capability, Desk, Outgoing, Receipt, Watched},
@@ -53,6 +53,8 @@ pub struct Kept {
     pub due: VecDeque<Outgoing>,
     /// Replies that a crash left in `sending`.
     pub in_doubt: Vec<Outgoing>,
+    /// So many outcomes are not taken: the store is unwell.
+    pub refused_outcomes: usize,
     /// What became of replies: id, and `sent URI`, `failed REASON`, `retry TIME` or `unknown REASON`.
     pub outcomes: Vec<(ReplyId, String)>,
     /// What accounts can do.
@@ -90,9 +92,9 @@ impl Home {
             Home::Live { bus, .. } => {
                 let (mut batch, mut bytes) = (Vec::new(), 0);
                 for mention in &mentions {
-                    let record = serde_json::to_vec(mention).map_err(failed)?;
-                    bytes += record.len();
-                    batch.push(record);
+                    let entry = Entry::of(mention).map_err(failed)?;
+                    bytes += entry.bytes.len();
+                    batch.push(entry);
                     if bytes >= APPEND_BYTES {
                         bus.append(std::mem::take(&mut batch)).await.map_err(failed)?;
                         bytes = 0;
@@ -205,7 +207,13 @@ impl Home {
 
 impl Tray {
     fn note(&self, id: ReplyId, outcome: String) -> Result<(), Error> {
-        self.with(|kept| kept.outcomes.push((id, outcome)));
-        Ok(())
+        self.with(|kept| {
+            if let Some(left) = kept.refused_outcomes.checked_sub(1) {
+                kept.refused_outcomes = left;
+                return Err(Error::Home("the store is unwell".into()));
+            }
+            kept.outcomes.push((id, outcome));
+            Ok(())
+        })
     }
 }

@@ -43,6 +43,12 @@ pub fn back_off(failures: u32) -> Duration {
     base + base.mul_f64(f64::from(u16::from_be_bytes([low, high])) / f64::from(u16::MAX) / 2.0)
 }
 
+/// How long to wait after so many failures of our own log or store: nobody is spared by waiting longer than
+/// some seconds, and posts that came meanwhile should be read soon after it is well again.
+pub fn back_off_at_home(failures: u32) -> Duration {
+    back_off(failures.min(4))
+}
+
 /// How many requests an account has left. What the platform says in headers goes before what the
 /// file declares.
 #[derive(Clone, Debug)]

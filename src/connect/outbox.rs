@@ -32,13 +32,15 @@ pub struct Outbox {
     home: Home,
     accounts: BTreeMap<String, Arc<Account>>,
     doubtful: BTreeSet<ReplyId>,
+    /// What a platform said and the desk could not take: told again before the next reply leaves.
+    untold: Option<(Arc<Account>, Outgoing, Outcome)>,
 }
 
 impl Outbox {
     /// An outbox for the accounts whose platforms take replies.
     pub fn new(home: Home, accounts: &[Arc<Account>]) -> Outbox {
         let accounts = accounts.iter().map(|account| (account.config.key.clone(), account.clone())).collect();
-        Outbox { home, accounts, doubtful: BTreeSet::new() }
+        Outbox { home, accounts, doubtful: BTreeSet::new(), untold: None }
     }
 
     /// Tells the desk what each account can do.
@@ -59,6 +61,7 @@ impl Outbox {
     /// # Errors
     /// When the desk cannot be asked or told.
     pub async fn settle(&mut self) -> Result<(), Error> {
+        self.tell().await?;
         for reply in self.home.replies_in_doubt().await? {
             let Some((account, action)) = self.way(&reply) else { continue };
             // Keys are forgotten in time, and some servers know none: a look comes first where there is one.
@@ -66,7 +69,8 @@ impl Outbox {
                 Outcome::Later { .. } => send(&account, &action, &reply).await,
                 outcome => outcome,
             };
-            self.report(&account, &reply, outcome).await?;
+            self.untold = Some((account, reply, outcome));
+            self.tell().await?;
         }
         Ok(())
     }
@@ -89,6 +93,7 @@ impl Outbox {
     /// # Errors
     /// When the desk cannot be asked or told.
     pub async fn step(&mut self) -> Result<bool, Error> {
+        self.tell().await?;
         let able = self.accounts.iter().filter(|(_, account)| account.file.reply().is_some());
         let keys: Vec<String> = able.map(|(key, _)| key.clone()).collect();
         let Some(reply) = self.home.take_reply(&keys).await? else { return Ok(false) };
@@ -97,7 +102,8 @@ impl Outbox {
                 crash::point("outbox");
                 let outcome = send(&account, &action, &reply).await;
                 crash::point("outbox");
-                self.report(&account, &reply, outcome).await?;
+                self.untold = Some((account, reply, outcome));
+                self.tell().await?;
             }
             None => self.home.reply_failed(reply.id, "its account takes no replies", None).await?,
         }
@@ -113,6 +119,16 @@ impl Outbox {
     fn way(&self, reply: &Outgoing) -> Option<(Arc<Account>, Action)> {
         let account = self.accounts.get(&reply.account)?;
         Some((account.clone(), account.file.reply()?.clone()))
+    }
+
+    /// Tells the desk what became of the last reply, if it does not know yet.
+    async fn tell(&mut self) -> Result<(), Error> {
+        let Some((account, reply, outcome)) = self.untold.take() else { return Ok(()) };
+        let told = self.report(&account, &reply, outcome.clone()).await;
+        if told.is_err() {
+            self.untold = Some((account, reply, outcome));
+        }
+        told
     }
 
     async fn report(&mut self, account: &Account, reply: &Outgoing, outcome: Outcome) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use super::{
     Account, Error, Home,
     format::{Do, Ingress, Order, Paging, Stream},
-    limits::back_off,
+    limits::{back_off, back_off_at_home},
     lines, map,
     page::{Circle, Page, Step, read},
     revisit,
@@ -126,6 +126,7 @@ impl Poller {
                 match error {
                     Error::Status { until: Some(until), .. } => *until,
                     error if !error.is_retryable() => now.plus(REST),
+                    Error::Home(_) => now.plus(back_off_at_home(self.failures)),
                     _ => now.plus(back_off(self.failures)),
                 }
             }

@@ -9,7 +9,8 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off, toml_files,
+    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off_at_home,
+    toml_files,
 };
 use crate::clock::Clock;
 
@@ -106,18 +107,22 @@ impl Connect {
         Outbox::new(self.home.clone(), &self.accounts)
     }
 
-    /// Polls and delivers until `shutdown` turns true. `replies` changes when a reply was queued. A
-    /// walk is dropped where it stands, for its cursor has not moved; a reply that is on its way is
-    /// waited for. Each account delivers by itself, so that one slow platform holds up no other.
-    pub async fn run<T: Clone + Send + Sync + 'static>(self, replies: watch::Receiver<T>, shutdown: watch::Receiver<bool>) {
-        let mut tasks = JoinSet::new();
-        for poller in self.pollers() {
-            tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone()));
-        }
+    /// Shows to people what a crash left in doubt of accounts that can reply no more.
+    pub async fn give_up_orphans(&self) {
         if let Err(error) = self.outbox().give_up_orphans().await {
             tracing::warn!("replies in doubt of accounts that are gone stay in doubt: {error}");
         }
-        for account in &self.accounts {
+    }
+
+    /// Polls and delivers for one account until `shutdown` turns true. `replies` changes when a reply was
+    /// queued. A walk is dropped where it stands, for its cursor has not moved; a reply that is on its way is
+    /// waited for. Each account delivers by itself, so that one slow platform holds up no other.
+    pub async fn run(self: Arc<Self>, account: String, replies: watch::Receiver<u64>, shutdown: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        for poller in self.pollers().into_iter().filter(|poller| poller.account().config.key == account) {
+            tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone()));
+        }
+        for account in self.accounts.iter().filter(|known| known.config.key == account) {
             let outbox = Outbox::new(self.home.clone(), std::slice::from_ref(account));
             tasks.spawn(keep_delivering(outbox, self.clock.clone(), replies.clone(), shutdown.clone()));
         }
@@ -165,10 +170,10 @@ async fn keep_polling(mut poller: Poller, clock: Clock, mut shutdown: watch::Rec
     }
 }
 
-async fn keep_delivering<T>(
+async fn keep_delivering(
     mut outbox: Outbox,
     clock: Clock,
-    mut replies: watch::Receiver<T>,
+    mut replies: watch::Receiver<u64>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let (mut settled, mut failures) = (false, 0);
@@ -193,7 +198,7 @@ async fn keep_delivering<T>(
             Err(error) => {
                 failures += 1;
                 tracing::warn!("the outbox waits for the desk: {error}");
-                clock.now().plus(back_off(failures))
+                clock.now().plus(back_off_at_home(failures))
             }
         };
         tokio::select! {

@@ -208,8 +208,8 @@ impl Ledger<'_, '_> {
         Ok(outcome)
     }
 
-    /// An edited first mention changes its case's label, unless a person has set it.
-    fn relabel(&mut self, id: CaseId, mention: MentionId, verdict: &Verdict) -> Result<(), Error> {
+    /// A first mention that was edited or judged again changes its case's label, unless a person has set it.
+    pub(super) fn relabel(&mut self, id: CaseId, mention: MentionId, verdict: &Verdict) -> Result<(), Error> {
         let Some(mut case) = self.tx.load_case(id)? else { return Ok(()) };
         if case.mention == mention && case.labelled_by.is_none() && case.status.unfinished() {
             self.settle(&mut case);

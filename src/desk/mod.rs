@@ -5,6 +5,7 @@
 //! of a person passes [`authorize`] on the way.
 
 mod alarms;
+mod history;
 mod intake;
 mod outbox;
 mod people;

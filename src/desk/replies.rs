@@ -78,16 +78,45 @@ impl Desk {
     /// # Errors
     /// [`Error::TooLate`] when the reply is in another state.
     pub async fn retry_reply(&self, viewer: &Viewer, id: CaseId, reply: ReplyId) -> Result<(), Error> {
+        self.decide(viewer, id, reply, &[ReplyState::Failed, ReplyState::Unknown], ReplyState::Queued).await
+    }
+
+    /// Sends a reply that was held back when the desk came out of a backup or from another store.
+    ///
+    /// # Errors
+    /// [`Error::TooLate`] when the reply is in another state.
+    pub async fn send_parked(&self, viewer: &Viewer, id: CaseId, reply: ReplyId) -> Result<(), Error> {
+        self.decide(viewer, id, reply, &[ReplyState::Parked], ReplyState::Queued).await
+    }
+
+    /// Drops a reply that was held back: it has gone long ago, or is not wanted any more.
+    ///
+    /// # Errors
+    /// [`Error::TooLate`] when the reply is in another state.
+    pub async fn discard_reply(&self, viewer: &Viewer, id: CaseId, reply: ReplyId) -> Result<(), Error> {
+        self.decide(viewer, id, reply, &[ReplyState::Parked], ReplyState::Undone).await
+    }
+
+    /// Moves a reply that waits for a decision to what was decided.
+    async fn decide(
+        &self,
+        viewer: &Viewer,
+        id: CaseId,
+        reply: ReplyId,
+        from: &'static [ReplyState],
+        to: ReplyState,
+    ) -> Result<(), Error> {
         let agent = viewer.id;
         self.command(viewer, Action::Work, id, move |ledger, case| {
-            let due = ledger.now();
+            let due = (to == ReplyState::Queued).then(|| ledger.now());
             ledger
                 .tx
                 .load_reply(reply)?
-                .filter(|stored| stored.case == case.id && matches!(stored.state, ReplyState::Failed | ReplyState::Unknown))
+                .filter(|stored| stored.case == case.id && from.contains(&stored.state))
                 .ok_or(Error::TooLate("the reply is not waiting for a decision"))?;
-            ledger.tx.set_reply_state(reply, ReplyState::Queued, None, Some(due))?;
-            ledger.event(case, Actor::Agent(agent), EventKind::ReplyQueued, Some(serde_json::json!({ "reply": reply })));
+            ledger.tx.set_reply_state(reply, to, None, due)?;
+            let kind = if to == ReplyState::Queued { EventKind::ReplyQueued } else { EventKind::ReplyUndone };
+            ledger.event(case, Actor::Agent(agent), kind, Some(serde_json::json!({ "reply": reply })));
             Ok(())
         })
         .await?;

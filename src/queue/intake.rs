@@ -356,7 +356,7 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    fn judge(&mut self, id: MentionId, verdict: &Verdict, rules: u32) -> Result<(), Error> {
+    pub(super) fn judge(&mut self, id: MentionId, verdict: &Verdict, rules: u32) -> Result<(), Error> {
         if !verdict.reasons.is_empty() {
             let reasons = serde_json::to_string(&verdict.reasons).unwrap_or_default();
             self.sql.add(&bulk::JUDGEMENT, &[id.0.into(), rules.into(), (&reasons).into()])?;

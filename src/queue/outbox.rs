@@ -178,7 +178,7 @@ impl Tx<'_> {
     pub fn recent_reply(&self, case: CaseId, mention: MentionId, since: Time) -> Result<Option<Reply>, Error> {
         let sql = format!(
             "SELECT {REPLY_COLUMNS} FROM reply r WHERE r.case_id = ?1 AND r.mention_id = ?2 AND r.created_at >= ?3
-             AND r.state IN ('queued', 'sending', 'sent', 'unknown') ORDER BY r.id DESC LIMIT 1"
+             AND r.state IN ('queued', 'sending', 'sent', 'unknown', 'parked') ORDER BY r.id DESC LIMIT 1"
         );
         self.sql.optional(&sql, &[case.0.into(), mention.0.into(), since.0.into()], reply_of)
     }
@@ -197,7 +197,7 @@ impl Tx<'_> {
     /// When the store cannot be read.
     pub fn reply_in_flight(&self, case: CaseId, text: &str) -> Result<Option<ReplyId>, Error> {
         self.sql.optional(
-            "SELECT id FROM reply WHERE case_id = ?1 AND state IN ('sending', 'unknown') AND instr(?2, text) > 0 ORDER BY
+            "SELECT id FROM reply WHERE case_id = ?1 AND state IN ('sending', 'unknown', 'parked') AND instr(?2, text) > 0 ORDER BY
                  id DESC LIMIT 1",
             &[case.0.into(), text.into()],
             |row| Ok(ReplyId(row.get(0)?)),

@@ -11,4 +11,4 @@ pub mod sse;
 pub mod views;
 pub mod words;
 
-pub use site::{Config, Error, Metrics, Site, hash_password, link_path, router, serve};
+pub use site::{Config, Error, Health, Metrics, Operator, Site, hash_password, link_path, router, serve, serve_operator};

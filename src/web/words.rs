@@ -208,6 +208,8 @@ pub struct Words {
     pub did_undo: &'static str,
     pub did_reply: &'static str,
     pub did_retry: &'static str,
+    pub did_send: &'static str,
+    pub did_discard: &'static str,
     pub lost_claim: &'static str,
     // The case.
     pub case: &'static str,
@@ -249,6 +251,7 @@ pub struct Words {
     pub sending_in: &'static str,
     pub cancel: &'static str,
     pub retry: &'static str,
+    pub discard: &'static str,
     pub link_only: &'static str,
     pub answer_there: &'static str,
     pub answered_there: &'static str,
@@ -261,6 +264,7 @@ pub struct Words {
     pub reply_failed: &'static str,
     pub reply_unknown: &'static str,
     pub reply_undone: &'static str,
+    pub reply_parked: &'static str,
     // The log.
     pub ev_opened: &'static str,
     pub ev_joined: &'static str,
@@ -268,6 +272,7 @@ pub struct Words {
     pub ev_folded: &'static str,
     pub ev_noted: &'static str,
     pub ev_edited: &'static str,
+    pub ev_rejudged: &'static str,
     pub ev_deleted: &'static str,
     pub ev_claimed: &'static str,
     pub ev_given_back: &'static str,
@@ -279,6 +284,7 @@ pub struct Words {
     pub ev_reply_sent: &'static str,
     pub ev_reply_failed: &'static str,
     pub ev_reply_unknown: &'static str,
+    pub ev_reply_parked: &'static str,
     pub ev_answered_there: &'static str,
     pub ev_waiting: &'static str,
     pub ev_resolved: &'static str,
@@ -382,6 +388,7 @@ impl Words {
             ReplyState::Failed => self.reply_failed,
             ReplyState::Unknown => self.reply_unknown,
             ReplyState::Undone => self.reply_undone,
+            ReplyState::Parked => self.reply_parked,
         }
     }
 
@@ -394,6 +401,7 @@ impl Words {
             EventKind::Folded => self.ev_folded,
             EventKind::Noted => self.ev_noted,
             EventKind::Edited => self.ev_edited,
+            EventKind::Rejudged => self.ev_rejudged,
             EventKind::Deleted => self.ev_deleted,
             EventKind::Claimed => self.ev_claimed,
             EventKind::GivenBack => self.ev_given_back,
@@ -405,6 +413,7 @@ impl Words {
             EventKind::ReplySent => self.ev_reply_sent,
             EventKind::ReplyFailed => self.ev_reply_failed,
             EventKind::ReplyUnknown => self.ev_reply_unknown,
+            EventKind::ReplyParked => self.ev_reply_parked,
             EventKind::AnsweredThere => self.ev_answered_there,
             EventKind::Waiting => self.ev_waiting,
             EventKind::Resolved => self.ev_resolved,

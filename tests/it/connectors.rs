@@ -465,6 +465,16 @@ async fn a_reply_reaches_the_platform_once_whatever_happens_to_its_answers() {
     stage.tray.with(|kept| kept.due.push_back(fourth));
     restarted.step().await.unwrap();
     assert_eq!(stage.outcomes()[0].1, "failed answered 404: The post you are trying to reply to does not appear to exist.");
+
+    // Sent, but the store was unwell just then: it is told again, nothing is sent again.
+    let mut fifth = stage.reply(5, &post);
+    fifth.text = "다섯 번째".into();
+    stage.tray.with(|kept| (kept.due.push_back(fifth), kept.refused_outcomes = 1));
+    assert!(restarted.step().await.is_err());
+    let sent = stage.sample.posts_by("pine").len();
+    restarted.step().await.unwrap();
+    assert!(stage.outcomes()[0].1.starts_with("sent "));
+    assert_eq!(stage.sample.posts_by("pine").len(), sent);
 }
 
 #[tokio::test]
@@ -590,7 +600,11 @@ async fn the_loops_run_by_themselves_and_stop_when_told() {
     stage.tray.with(|kept| kept.due.push_back(reply));
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let (_due, replies) = tokio::sync::watch::channel(0);
-    let running = tokio::spawn(connect(&stage.sample, Home::Tray(stage.tray.clone()), &stage.clock).run(replies, stopping));
+    let connect = Arc::new(connect(&stage.sample, Home::Tray(stage.tray.clone()), &stage.clock));
+    let running = tokio::spawn(async move {
+        let account = |key: &str| Arc::clone(&connect).run(key.to_owned(), replies.clone(), stopping.clone());
+        tokio::join!(account("pine"), account("office"))
+    });
     let done =
         || stage.tray.with(|kept| !kept.outcomes.is_empty() && kept.mentions.iter().any(|one| one.side == Side::Customer));
     while !done() {

@@ -30,11 +30,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("web", &["desk", "queue", "search", "sla"]),
     ("pipeline", &["bus", "classify", "desk", "dispatch"]),
     ("index", &["queue", "search"]),
+    ("lease", &["queue"]),
     ("rules", &["classify", "dispatch", "pipeline", "queue", "sla"]),
 ];
 
 /// These put the stages together and may name them all.
-const ABOVE: &[&str] = &["app", "cli", "demo", "lib", "main"];
+const ABOVE: &[&str] = &["app", "cli", "demo", "lib", "main", "replay"];
 
 /// Every platform is a file in `connectors/`; the program itself knows none. One that the word alone would
 /// not tell from English stands with its host.

@@ -119,6 +119,14 @@ impl Console {
                 desk.retry_reply(viewer, id, ReplyId(stored)).await?;
                 (Did::Retry, None)
             }
+            "send" => {
+                desk.send_parked(viewer, id, ReplyId(fields.reply.ok_or(Fault::Empty)?)).await?;
+                (Did::Send, None)
+            }
+            "discard" => {
+                desk.discard_reply(viewer, id, ReplyId(fields.reply.ok_or(Fault::Empty)?)).await?;
+                (Did::Discard, None)
+            }
             "answered" => {
                 desk.answered_there(viewer, id).await?;
                 (Did::Answered, None)

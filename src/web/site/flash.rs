@@ -17,6 +17,8 @@ pub(super) enum Did {
     Note,
     Reply,
     Retry,
+    Send,
+    Discard,
     Undo,
     Answered,
     Wait,
@@ -24,7 +26,7 @@ pub(super) enum Did {
 }
 
 impl Did {
-    const ALL: [Did; 11] = [
+    const ALL: [Did; 13] = [
         Did::Claim,
         Did::GiveBack,
         Did::Label,
@@ -32,6 +34,8 @@ impl Did {
         Did::Note,
         Did::Reply,
         Did::Retry,
+        Did::Send,
+        Did::Discard,
         Did::Undo,
         Did::Answered,
         Did::Wait,
@@ -47,6 +51,8 @@ impl Did {
             Did::Note => "note",
             Did::Reply => "reply",
             Did::Retry => "retry",
+            Did::Send => "send",
+            Did::Discard => "discard",
             Did::Undo => "undo",
             Did::Answered => "answered",
             Did::Wait => "wait",
@@ -64,6 +70,8 @@ impl Did {
             Did::Note => w.did_note,
             Did::Reply => w.did_reply,
             Did::Retry => w.did_retry,
+            Did::Send => w.did_send,
+            Did::Discard => w.did_discard,
             Did::Undo => w.did_undo,
             Did::Answered => w.did_answered,
             Did::Wait => w.ev_waiting,

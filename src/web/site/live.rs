@@ -342,8 +342,8 @@ impl Feeder {
 
 /// Does this kind of event bring a case into a list that did not have it?
 fn brings(kind: EventKind) -> bool {
-    use EventKind::{Claimed, Edited, GivenBack, HandedOver, Joined, Labelled, Opened, Reopened, Waiting};
-    matches!(kind, Opened | Reopened | HandedOver | GivenBack | Labelled | Claimed | Joined | Edited | Waiting)
+    use EventKind::{Claimed, Edited, GivenBack, HandedOver, Joined, Labelled, Opened, Rejudged, Reopened, Waiting};
+    matches!(kind, Opened | Reopened | HandedOver | GivenBack | Labelled | Claimed | Joined | Edited | Rejudged | Waiting)
 }
 
 /// The rows that changed, and what that did to the order.

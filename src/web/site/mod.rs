@@ -41,7 +41,7 @@ use tokio::{
 };
 use tracing::Instrument;
 
-pub use self::ops::Metrics;
+pub use self::ops::{Health, Metrics, Operator};
 use self::{fault::Fault, live::Streams, presence::Presence};
 use super::{
     assets,
@@ -77,6 +77,8 @@ pub struct Site {
     pub search: Arc<Search>,
     /// What `/metrics` prints.
     pub registry: Registry,
+    /// The other parts of this process.
+    pub health: Health,
     /// Settings.
     pub config: Config,
 }
@@ -169,6 +171,13 @@ pub fn router(site: Site) -> Router {
 
 fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<bool>>) -> Router {
     let cookies = Cookies { tls: site.config.https };
+    let operator = Operator {
+        desk: Arc::clone(&site.desk),
+        registry: site.registry.clone(),
+        public_metrics: site.config.public_metrics,
+        whole_desk: true,
+        health: Arc::clone(&site.health),
+    };
     let console = Arc::new(Console {
         site,
         cookies,
@@ -206,9 +215,7 @@ fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<b
         .route("/api/v1/cases/{number}/{command}", post(api::command))
         .route("/api/v1/search", get(api::search))
         .route("/static/{file}", get(assets::serve))
-        .route("/metrics", get(ops::metrics))
-        .route("/health/live", get(ops::live))
-        .route("/health/ready", get(ops::ready))
+        .merge(ops::routes(Arc::new(operator)))
         .fallback(|| async { Fault::NoPage })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn(move |request, next| security::guard(cookies, request, next)))
@@ -221,7 +228,17 @@ fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<b
 
 /// Serves the console until `stop` turns true; then live streams end and running requests are answered.
 pub async fn serve(listener: TcpListener, site: Site, stop: watch::Receiver<bool>) {
-    let service = routes(site, stop.clone(), None).into_make_service_with_connect_info::<SocketAddr>();
+    serve_routes(listener, routes(site, stop.clone(), None), stop).await;
+}
+
+/// Serves the operators' pages alone, for a process without a console.
+pub async fn serve_operator(listener: TcpListener, operator: Operator, stop: watch::Receiver<bool>) {
+    let routes = ops::routes(Arc::new(operator)).layer(middleware::from_fn(limit_time));
+    serve_routes(listener, routes, stop).await;
+}
+
+async fn serve_routes(listener: TcpListener, routes: Router, stop: watch::Receiver<bool>) {
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
     let stopped = |mut stop: watch::Receiver<bool>| async move {
         // A dropped sender means the same as a signal.
         drop(stop.wait_for(|stop| *stop).await);

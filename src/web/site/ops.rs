@@ -3,14 +3,17 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
+    Json, Router,
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
+    routing::get,
 };
 use prometheus::Registry;
+use serde_json::{Value, json};
 
-use super::Console;
 use crate::{
+    desk::Desk,
     metrics::scrape,
     queue::{self, QueueFilter},
 };
@@ -31,6 +34,33 @@ crate::metrics! {
     }
 }
 
+/// What is not well besides the store: a part, and why in words. Asked at each look at `/health`.
+pub type Health = Arc<dyn Fn() -> Vec<(&'static str, String)> + Send + Sync>;
+
+/// What the pages for operators stand on; every process has them, with a console or without.
+pub struct Operator {
+    /// The store's figures.
+    pub desk: Arc<Desk>,
+    /// What `/metrics` prints.
+    pub registry: Registry,
+    /// Anybody may read `/metrics`; otherwise only this machine.
+    pub public_metrics: bool,
+    /// Print the figures of the whole desk too; one process of several is enough.
+    pub whole_desk: bool,
+    /// The other parts of this process.
+    pub health: Health,
+}
+
+/// The operators' routes.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(operator: Arc<Operator>) -> Router<S> {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/health", get(health))
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ready))
+        .with_state(operator)
+}
+
 /// A look at the store that takes longer than this means: not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
@@ -45,16 +75,19 @@ fn forwarded(headers: &HeaderMap) -> bool {
 }
 
 /// `GET /metrics`.
-pub(super) async fn metrics(State(console): State<Arc<Console>>, request: Request) -> Response {
+async fn metrics(State(operator): State<Arc<Operator>>, request: Request) -> Response {
     let local = peer(&request).is_some_and(|peer| peer.ip().is_loopback()) && !forwarded(request.headers());
-    if !local && !console.site.config.public_metrics {
+    if !local && !operator.public_metrics {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let facts = facts(&console).await.unwrap_or_else(|error| {
-        tracing::warn!(error = format!("{error:#}"), "could not read the figures of the store");
-        String::new()
-    });
-    match scrape(&console.site.registry) {
+    let facts = match operator.whole_desk {
+        true => facts(&operator).await.unwrap_or_else(|error| {
+            tracing::warn!(error = format!("{error:#}"), "could not read the figures of the store");
+            String::new()
+        }),
+        false => String::new(),
+    };
+    match scrape(&operator.registry) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text + &facts).into_response(),
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "could not print the metrics");
@@ -63,12 +96,11 @@ pub(super) async fn metrics(State(console): State<Arc<Console>>, request: Reques
     }
 }
 
-async fn facts(console: &Console) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+async fn facts(operator: &Operator) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
-    let now = console.site.desk.clock().now();
-    let (teams, in_doubt) = console
-        .site
+    let now = operator.desk.clock().now();
+    let (teams, in_doubt) = operator
         .desk
         .store()
         .read(move |reader| {
@@ -94,19 +126,43 @@ async fn facts(console: &Console) -> Result<String, Box<dyn std::error::Error + 
 }
 
 /// `GET /health/live`: the process answers.
-pub(super) async fn live() -> &'static str {
+async fn live() -> &'static str {
     "live\n"
 }
 
-/// `GET /health/ready`: the store can be read.
-pub(super) async fn ready(State(console): State<Arc<Console>>) -> Response {
-    let look = console.site.desk.store().read(|reader| reader.next_fire());
-    match tokio::time::timeout(READY_WITHIN, look).await {
-        Ok(Ok(_)) => "ready\n".into_response(),
+/// Why the store cannot be read, if it cannot.
+async fn store_trouble(operator: &Operator) -> Option<&'static str> {
+    match tokio::time::timeout(READY_WITHIN, operator.desk.store().read(|reader| reader.next_fire())).await {
+        Ok(Ok(_)) => None,
         Ok(Err(error)) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "not ready: the store cannot be read");
-            (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read\n").into_response()
+            Some("the store cannot be read")
         }
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store is too slow\n").into_response(),
+        Err(_) => Some("the store is too slow"),
     }
+}
+
+/// `GET /health/ready`: the store can be read.
+async fn ready(State(operator): State<Arc<Operator>>) -> Response {
+    match store_trouble(&operator).await {
+        None => "ready\n".into_response(),
+        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")).into_response(),
+    }
+}
+
+/// `GET /health`: `ok`, `degraded` with what is not well while work goes on, or `down` with status 503.
+async fn health(State(operator): State<Arc<Operator>>) -> Response {
+    let store = store_trouble(&operator).await;
+    let mut troubles: serde_json::Map<String, Value> =
+        (operator.health)().into_iter().map(|(part, why)| (part.to_owned(), why.into())).collect();
+    if let Some(trouble) = store {
+        troubles.insert("store".to_owned(), trouble.into());
+    }
+    let status = match (store, troubles.is_empty()) {
+        (Some(_), _) => "down",
+        (None, false) => "degraded",
+        (None, true) => "ok",
+    };
+    let code = if store.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (code, Json(json!({ "status": status, "troubles": troubles }))).into_response()
 }

@@ -99,7 +99,7 @@ impl Shop {
         let search = open_search(&dir.path().join("index"), &registry);
         let config =
             Config { dispositions: vec![("answered".into(), "답변".into(), "Answered".into())], ..Config::default() };
-        let site = Site { desk: Arc::clone(&desk), search: Arc::clone(&search), registry, config };
+        let site = Site { desk: Arc::clone(&desk), search: Arc::clone(&search), registry, health: Arc::new(Vec::new), config };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = watch::channel(false);

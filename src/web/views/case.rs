@@ -78,6 +78,11 @@ impl ReplyBubble {
         matches!(self.state, ReplyState::Failed | ReplyState::Unknown)
     }
 
+    /// It was held back after a restore: to be sent or discarded.
+    pub fn parked(&self) -> bool {
+        self.state == ReplyState::Parked
+    }
+
     /// The state in words.
     pub fn words(&self, f: &Frame) -> String {
         if self.undoable(f) {
@@ -92,7 +97,7 @@ impl ReplyBubble {
         match self.state {
             ReplyState::Sent => "check",
             ReplyState::Failed => "octagon-alert",
-            ReplyState::Unknown => "circle-help",
+            ReplyState::Unknown | ReplyState::Parked => "circle-help",
             ReplyState::Undone => "undo-2",
             ReplyState::Queued | ReplyState::Sending => "send",
         }

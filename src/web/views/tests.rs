@@ -370,6 +370,32 @@ fn a_reply_that_is_stuck_can_be_sent_again_by_whoever_may_work() {
 }
 
 #[test]
+fn a_reply_that_was_held_back_is_sent_or_discarded_by_whoever_may_work() {
+    let words =
+        [(Language::Ko, ["보내기", "보내지 않기", "이미 갔을 수"]), (Language::En, ["Send", "Discard", "sent already"])];
+    for (language, [send, discard, warning]) in words {
+        for (state, works, offered) in
+            [(ReplyState::Parked, true, true), (ReplyState::Parked, false, false), (ReplyState::Unknown, true, false)]
+        {
+            let mut page = case(language, false);
+            page.may.work = works;
+            for item in &mut page.thread {
+                if let ThreadItem::Reply(reply) = item {
+                    reply.state = state;
+                }
+            }
+            let html = page.render().unwrap();
+            for (command, word) in [("send", send), ("discard", discard)] {
+                let button = html.contains(&format!("formaction=\"/cases/8123/{command}\""));
+                assert_eq!(button && html.contains(&format!(">{word}</button>")), offered, "{state:?} {works} {word}");
+            }
+            assert_eq!(html.contains(warning), state == ReplyState::Parked);
+            assert!(state != ReplyState::Parked || !html.contains("/cases/8123/retry"), "it is not sent again, but once");
+        }
+    }
+}
+
+#[test]
 fn the_composer_says_first_whether_one_may_answer() {
     let mut page = case(Language::Ko, false);
     let html = page.render().unwrap();

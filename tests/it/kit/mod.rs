@@ -1,7 +1,11 @@
 //! The in-process desk: the real app on a temporary directory, with the sample platform and a hand clock.
 //!
 //! [`run`] hands a test a whole desk and, when the test leaves, stops it and fails on a dead letter that
-//! nobody expected, on unread mentions and on a stage that crashed. Only this file waits in real time.
+//! nobody expected, on unread mentions and on a stage that crashed. Only the kit waits in real time.
+
+pub mod engines;
+pub mod kafka;
+pub mod postgres;
 
 use std::{path::Path, time::Duration};
 
@@ -75,7 +79,7 @@ pub async fn run_on<F: AsyncFnOnce(&mut Desk)>(clock: Clock, story: F) {
         desk.hire(initials, role).await;
     }
     story(&mut desk).await;
-    let end = desk.app.bus.end().0;
+    let end = desk.app.bus.ends().await.unwrap()[0].1.0;
     desk.until("the pipeline has read everything", async |desk| {
         let position = desk.app.store.read(|reader| reader.mark("triage", 0)).await.unwrap().next;
         (position == end).then_some(())

@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use moksori::{
+    bus::Entry,
     query::Query,
     search::{Order, Page, Scope},
 };
@@ -60,9 +61,9 @@ async fn a_delete_that_came_first_wins() {
             desk.clock.now().0
         );
         for record in [delete, create] {
-            desk.app.bus.append(vec![record.into_bytes()]).await.unwrap();
+            desk.app.bus.append(vec![Entry { bytes: record.into_bytes(), ..Entry::default() }]).await.unwrap();
         }
-        let end = desk.app.bus.end().0;
+        let end = desk.app.bus.ends().await.unwrap()[0].1.0;
         desk.until("both are read", async |desk| {
             let position = desk.app.store.read(|reader| reader.mark("triage", 0)).await.unwrap().next;
             (position == end).then_some(())
@@ -81,7 +82,7 @@ fn found(desk: &kit::Desk) -> usize {
     let query = CANARY.parse::<Query>().unwrap();
     let catalog = desk.app.store.catalog();
     let scope = Scope { teams: catalog.teams.iter().map(|team| team.id).collect(), brands: vec![1] };
-    desk.app.search.find(&query, &scope, Order::Newest, Page { offset: 0, limit: 10 }).unwrap().total
+    desk.app.search.as_ref().unwrap().find(&query, &scope, Order::Newest, Page { offset: 0, limit: 10 }).unwrap().total
 }
 
 fn files_with(directory: &Path, needle: &[u8]) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! What breaks the format becomes a dead letter with its reason, and the stream goes on.
 
-use moksori::{classify::Scores, pipeline::Judges, rules};
+use moksori::{bus::Entry, classify::Scores, pipeline::Judges, rules};
 
 use crate::kit::{self, SHOP};
 
@@ -18,6 +18,7 @@ async fn poison_is_buried_and_the_stream_goes_on() {
             vec![0; 10 * 1024 * 1024],
         ];
         desk.expect_dead_letters = poison.len() as u64;
+        let poison = poison.into_iter().map(|bytes| Entry { bytes, ..Entry::default() }).collect();
         desk.app.bus.append(poison).await.unwrap();
         desk.sample.post("mira", "포인트가 갑자기 사라졌어요. 확인해 주세요", None, Some(SHOP), desk.clock.now(), None);
         desk.case_saying("포인트가 갑자기").await;

@@ -46,7 +46,7 @@ async fn what_was_due_while_the_desk_was_down_is_recorded_at_its_deadline() {
     let scope = Scope { teams: app.store.catalog().teams.iter().map(|team| team.id).collect(), brands: vec![1] };
     let query = "냄새가".parse::<Query>().unwrap();
     let found = tick_until(&clock, async || {
-        let found = app.search.find(&query, &scope, Order::Best, Page { offset: 0, limit: 10 }).unwrap();
+        let found = app.search.as_ref().unwrap().find(&query, &scope, Order::Best, Page { offset: 0, limit: 10 }).unwrap();
         (found.total > 0).then_some(found)
     })
     .await;

@@ -1,0 +1,50 @@
+//! Deleted texts leave the bus too, once the store says which.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{Failure, Pipeline};
+
+/// Texts that came after their delete leave the bus within this time.
+const ERASE_EVERY: Duration = Duration::from_secs(60);
+
+impl Pipeline {
+    /// Takes deleted texts out of the bus as well, until `stop` turns true.
+    pub async fn run_erasures(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            match self.erase_pending().await {
+                Ok(0) => tokio::select! {
+                    () = self.erasure.notified() => {}
+                    // A post that comes after its delete wakes nobody.
+                    () = self.clock.sleep(ERASE_EVERY) => {}
+                    _ = stop.changed() => return,
+                },
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(error = &*error, "could not erase deleted texts from the bus, trying again");
+                    tokio::select! {
+                        () = self.clock.sleep(Duration::from_secs(5)) => {}
+                        _ = stop.changed() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// One round of [`Pipeline::run_erasures`]; returns how many posts it erased.
+    ///
+    /// # Errors
+    /// Those of the bus and of the store.
+    pub async fn erase_pending(&self) -> Result<usize, Failure> {
+        let pending = self.desk.pending_erasures().await?;
+        if pending.is_empty() {
+            return Ok(0);
+        }
+        let posts: Vec<_> = pending.iter().map(|post| (post.source.clone(), post.native_id.clone())).collect();
+        self.bus.erase(&posts).await?;
+        let erased = pending.len();
+        self.desk.erasures_done(pending).await?;
+        Ok(erased)
+    }
+}

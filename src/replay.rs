@@ -1,0 +1,170 @@
+//! Does things again: dead letters once their cause is gone, and the judging of history by newer rules.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::{
+    bus::{Bus, Entry},
+    classify::Input,
+    clock::Time,
+    control::Request,
+    desk::Desk,
+    dispatch::{DEFAULT_TEAM, Facts, Outcome},
+    mention::{Envelope, Label, MentionId, Side, Verdict},
+    pipeline::Judges,
+    queue::{Catalog, DeadLetter, Past, Urgency},
+};
+
+/// Dead letters or mentions handled at once.
+const PAGE: u32 = 500;
+
+/// Carries out `replay dead` with `{reason?}`, or `replay history` with `{since_ms, apply}`.
+///
+/// # Errors
+/// Those of [`dead`] and [`history`].
+pub async fn run(request: &Request, bus: &Bus, desk: &Desk, judges: Arc<Judges>) -> Result<Value> {
+    let seen = |count| tracing::info!(count, "{} goes on", request.command);
+    if request.command == "replay dead" {
+        return dead(bus, desk, request.args["reason"].as_str(), &seen).await;
+    }
+    let span = Duration::from_millis(request.args["since_ms"].as_u64().unwrap_or(0));
+    let since = desk.clock().now().minus(span);
+    history(desk, judges, since, request.args["apply"].as_bool().unwrap_or(false), &seen).await
+}
+
+/// Appends every dead letter that was not replayed yet to the bus again, and marks it. What is stored already
+/// stays as it is; what fails again becomes a dead letter again. `reason` picks those whose reason contains it.
+/// `seen` is told how many were looked at.
+///
+/// # Errors
+/// The store's and the bus's; what was appended until then stays appended, and going on repeats nothing that counts.
+pub async fn dead(bus: &Bus, desk: &Desk, reason: Option<&str>, seen: &(dyn Fn(u64) + Sync)) -> Result<Value> {
+    let (mut after, mut looked, mut replayed) = (0, 0, 0);
+    loop {
+        let letters = desk.store().read(move |reader| reader.dead_letters(after, PAGE)).await?;
+        let Some(last) = letters.last() else { break };
+        after = last.id;
+        looked += letters.len() as u64;
+        let due: Vec<DeadLetter> = letters
+            .into_iter()
+            // An erased one has nothing left to replay.
+            .filter(|letter| letter.replayed_at.is_none() && !letter.bytes.is_empty())
+            .filter(|letter| reason.is_none_or(|reason| letter.reason.contains(reason)))
+            .collect();
+        let ids: Vec<i64> = due.iter().map(|letter| letter.id).collect();
+        if !ids.is_empty() {
+            bus.append(due.into_iter().map(entry).collect()).await.context("failed to append to the bus")?;
+            // A crash before this line appends them once more, which stores nothing twice.
+            replayed += ids.len() as u64;
+            desk.store().write(Urgency::Batch, move |tx| tx.mark_replayed(&ids)).await?;
+        }
+        seen(looked);
+    }
+    Ok(json!({ "dead_letters": looked, "replayed": replayed }))
+}
+
+/// A dead letter as it was appended first, as far as its bytes say.
+fn entry(letter: DeadLetter) -> Entry {
+    match Envelope::parse(&letter.bytes) {
+        Ok(envelope) => Entry { key: envelope.key(), thread: envelope.thread(), bytes: letter.bytes },
+        Err(_) => Entry { key: format!("dead/{}", letter.id), thread: String::new(), bytes: letter.bytes },
+    }
+}
+
+/// Judges customers' mentions since `since` again by the rules in force, and says what differs; with `apply`
+/// the new labels are written, to unfinished cases too unless a person has set theirs. No case moves.
+///
+/// # Errors
+/// The store's.
+pub async fn history(desk: &Desk, judges: Arc<Judges>, since: Time, apply: bool, seen: &(dyn Fn(u64) + Sync)) -> Result<Value> {
+    let mut found = Findings::default();
+    let mut after = MentionId(0);
+    loop {
+        let page = desk.store().read(move |reader| reader.past(after, since, PAGE)).await?;
+        let Some(last) = page.last() else { break };
+        after = last.mention;
+        let (judges, catalog, rules) = (Arc::clone(&judges), desk.store().catalog(), judges.version);
+        let judged = tokio::task::spawn_blocking(move || {
+            page.into_iter().map(|past| judge(&judges, &catalog, past)).collect::<Vec<_>>()
+        });
+        let mut changed: Vec<(MentionId, Verdict)> = Vec::new();
+        for (past, verdict, elsewhere) in judged.await? {
+            found.elsewhere += u64::from(elsewhere);
+            // A mention comes once for each case that it opened.
+            if found.last.replace(past.mention) == Some(past.mention) {
+                continue;
+            }
+            found.mentions += 1;
+            let (before, now) = (word(past.label, past.unsure), word(verdict.label, verdict.unsure));
+            if before != now {
+                *found.changes.entry(format!("{before} -> {now}")).or_default() += 1;
+                changed.push((past.mention, verdict));
+            }
+        }
+        found.changed += changed.len() as u64;
+        if apply && !changed.is_empty() {
+            found.written += desk.rejudge(changed, rules).await? as u64;
+        }
+        seen(found.mentions);
+    }
+    Ok(json!({
+        "rules": judges.version,
+        "mentions": found.mentions,
+        "changed": found.changed,
+        "changes": found.changes,
+        "cases_elsewhere": found.elsewhere,
+        "written": found.written,
+    }))
+}
+
+#[derive(Default)]
+struct Findings {
+    last: Option<MentionId>,
+    mentions: u64,
+    changed: u64,
+    changes: BTreeMap<String, u64>,
+    elsewhere: u64,
+    written: u64,
+}
+
+fn word(label: Label, unsure: bool) -> &'static str {
+    if unsure { "unsorted" } else { label.as_str() }
+}
+
+/// The new verdict, and whether today's rules would send the case to another team or to none.
+fn judge(judges: &Judges, catalog: &Catalog, past: Past) -> (Past, Verdict, bool) {
+    let lang = past.lang.as_str();
+    let verdict = judges.classifier.read(&Input {
+        text: &past.text,
+        lang_hint: Some(lang),
+        answers: past.answers,
+        addressed: past.addressed,
+    });
+    let elsewhere = past.case.as_ref().is_some_and(|case| {
+        let outcome = judges
+            .dispatcher
+            .decide(&Facts {
+                label: verdict.label,
+                confidence: verdict.confidence,
+                unsure: verdict.unsure,
+                lang: verdict.lang,
+                platform: past.source.split(':').next().unwrap_or_default(),
+                account: &case.account,
+                brand: &case.brand,
+                text: &past.text,
+                reach: past.reach,
+                side: Side::Customer,
+                addressed: past.addressed,
+            })
+            .outcome;
+        match outcome {
+            Outcome::Fold => true,
+            Outcome::Case { team, .. } | Outcome::Hold { team } => {
+                team != DEFAULT_TEAM && catalog.team_by_key(team).is_none_or(|team| team.id != case.team)
+            }
+        }
+    });
+    (past, verdict, elsewhere)
+}

@@ -1,0 +1,203 @@
+//! A shop of its own for each test: a directory, a configuration, a file that a connector reads.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use moksori::{
+    clock::{Clock, random_bytes},
+    config::Config,
+    control::{self, Answer, Request},
+    sample::Sample,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    Engines, check,
+    child::{Child, Start},
+    ledger::{Dice, EVERY, Ledger, Unruly},
+};
+use crate::kit::SHOP;
+
+/// How long anything may take that is not itself measured; a busy machine is no fault.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where a test's desk lives.
+pub struct Shop {
+    dir: TempDir,
+    pub config: Config,
+    pub path: PathBuf,
+}
+
+/// Dice that another run can throw again: their seed is printed and read from `MOKSORI_KILL_SEED`.
+pub fn dice(fault: &str) -> Dice {
+    let seed = std::env::var("MOKSORI_KILL_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from_le_bytes(random_bytes()) % 1_000_000);
+    println!("{fault} seed={seed}");
+    Dice(seed)
+}
+
+impl Shop {
+    /// A shop on these engines with nothing in it, and `more` in its configuration.
+    pub fn open(engines: Engines, more: &str) -> Option<Shop> {
+        Shop::with_platform(engines, None, more)
+    }
+
+    /// The same with an account on a sample platform. It knows no idempotency keys, so that a doubled reply shows.
+    pub fn with_platform(engines: Engines, sample: Option<&Sample>, more: &str) -> Option<Shop> {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let connectors = dir.path().join("connectors");
+        fs::create_dir(&connectors).unwrap();
+        fs::copy(root.join("connectors/file.toml"), connectors.join("file.toml")).unwrap();
+        let platform = fs::read_to_string(root.join("connectors/mastodon.toml")).unwrap();
+        let key = "headers = { Idempotency-Key = \"{{ reply.idempotency_key }}\" }\n";
+        assert!(platform.contains(key));
+        fs::write(connectors.join("mastodon.toml"), platform.replace(key, "")).unwrap();
+        fs::write(dir.path().join("token"), "sample-token").unwrap();
+        let shop = fs::read_to_string(root.join("samples/shop/moksori.toml")).unwrap();
+        let teams = &shop[shop.find("[[team]]").unwrap()..];
+        let account = sample.map_or_else(String::new, |sample| {
+            format!(
+                "[[brand.account]]\nkey = \"shop-mastodon\"\nconnector = \"mastodon\"\nhandle = \"{SHOP}\"\nbase = \"{}\"\n\
+                 secrets = {{ token = {{ file = \"{}/token\" }} }}\ninterval = \"250ms\"\nallow_private = true\n",
+                sample.url,
+                dir.path().display()
+            )
+        });
+        let Engines::Embedded = engines;
+        let text = format!(
+            r#"
+{more}
+[server]
+listen = "127.0.0.1:0"
+[data]
+directory = "data"
+[rules]
+directories = ["{root}/samples/shop/rules", "{root}/rules"]
+[connect]
+directory = "connectors"
+[desk]
+undo_window = "0s"
+
+[[brand]]
+key = "shop"
+ko = "솔방울마켓"
+en = "Pinecone Market"
+
+{account}
+[[brand.account]]
+key = "shop-file"
+connector = "file"
+path = "posts.jsonl"
+interval = "20ms"
+
+{teams}"#,
+            root = root.display(),
+        );
+        let path = dir.path().join("moksori.toml");
+        fs::write(&path, text).unwrap();
+        let config = Config::load(Some(&path), &[]).unwrap();
+        Some(Shop { dir, config, path })
+    }
+
+    /// Its directory; the data are in `data` within.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.config.data.directory
+    }
+
+    /// The ledger of the file that its connector reads.
+    pub fn ledger(&self, posts: usize, unruly: Unruly, dice: &mut Dice) -> Ledger {
+        Ledger::new(&self.dir.path().join("posts.jsonl"), posts, unruly, dice, Clock::System.now())
+    }
+
+    pub fn start(&self) -> Child {
+        Child::start(&self.path, &Start::default())
+    }
+
+    /// Starts the program and waits until it says that it has.
+    pub async fn started(&self) -> Child {
+        self.started_as(&Start::default()).await
+    }
+
+    pub async fn started_as(&self, start: &Start<'_>) -> Child {
+        let mut child = Child::start(&self.path, start);
+        until(&mut child, "it starts", PATIENCE, async |child| child.up().then_some(())).await;
+        child
+    }
+
+    /// Asks the running desk how many posts it finds; none when it does not answer.
+    pub async fn total(&self, query: &str) -> Option<u64> {
+        let answer = self.command("search", json!({ "query": query, "limit": 1 })).await.ok()?;
+        answer["total"].as_u64()
+    }
+
+    /// Has the running desk do something.
+    pub async fn command(&self, command: &str, args: Value) -> Result<Value, String> {
+        match control::ask(self.data(), &Request { command: command.into(), args }).await {
+            Ok(Some(Answer::Ok(answer))) => Ok(answer),
+            Ok(Some(Answer::Error(error))) => Err(error),
+            Ok(None) => Err("nobody is there".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Waits until all that was written is judged, stored and found.
+    pub async fn catches_up(&self, child: &mut Child, ledger: &Ledger) -> Duration {
+        self.catches_up_within(child, ledger, PATIENCE).await
+    }
+
+    pub async fn catches_up_within(&self, child: &mut Child, ledger: &Ledger, within: Duration) -> Duration {
+        assert_eq!(ledger.left(), 0, "not all is written");
+        let begun_at = Clock::System.now();
+        let (alive, last) = (ledger.alive() as u64, ledger.last_token());
+        until(child, "it has caught up", within, async |child| {
+            (self.total(&last).await == Some(1)
+                && self.total(EVERY).await == Some(alive)
+                && child.metric("moksori_pipeline_lag_records").await == Some(0.0))
+            .then_some(())
+        })
+        .await;
+        Clock::System.now().since(begun_at)
+    }
+
+    /// Waits until alarms have had their time, ends the process and compares everything with the ledger.
+    pub async fn settle(&self, mut child: Child, ledger: &Ledger, dead_letters: u64) -> check::Found {
+        self.catches_up(&mut child, ledger).await;
+        Clock::System.sleep(Duration::from_secs(1)).await;
+        let stopped_at = Clock::System.now();
+        let (log, tail) = (child.log(), child.tail());
+        let (status, took) = child.terminate().await;
+        assert!(status.success() && took < Duration::from_secs(10), "{status} after {took:?}\n{tail}");
+        let panic = log.lines().find(|line| line.contains("panicked at"));
+        assert_eq!(panic, None, "{tail}");
+        check::all(&self.config, ledger, &check::Expected { dead_letters, ..check::Expected::nothing_else(stopped_at) }).await
+    }
+}
+
+/// Waits until `look` finds something; the process must live on.
+pub async fn until<T>(
+    child: &mut Child,
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut(&mut Child) -> Option<T>,
+) -> T {
+    let begun_at = child.age();
+    loop {
+        if let Some(found) = look(child).await {
+            return found;
+        }
+        if let Some(status) = child.ended() {
+            panic!("it ended ({status}) before {what}\n{}", child.tail());
+        }
+        assert!(child.age() - begun_at < within, "waited in vain until {what}\n{}", child.tail());
+        Clock::System.sleep(Duration::from_millis(10)).await;
+    }
+}
