@@ -264,14 +264,14 @@ impl Ledger<'_, '_> {
     /// Our own post, seen on the platform: either the outbox sent it, or a colleague answered there.
     fn we_spoke(&mut self, envelope: &Envelope, mention: MentionId, parent: Option<&Stored>) -> Result<&'static str, Error> {
         let at = envelope.posted_at.unwrap_or(self.now());
-        let by_outbox = self.tx.reply_with_native_id(&envelope.native_id)?.is_some();
-        let answered = match parent {
-            Some(parent) if !by_outbox => self.tx.cases_of_mention(parent.id)?,
-            _ => Vec::new(),
-        };
+        let answered = parent.map_or(Ok(Vec::new()), |parent| self.tx.cases_of_mention(parent.id))?;
         let mut concerned = false;
         for id in answered {
             let Some(mut case) = self.tx.load_case(id)? else { continue };
+            // Asked while the case is ours: the outbox may just be learning that the platform has its reply.
+            if !concerned && self.tx.reply_with_native_id(&envelope.native_id)?.is_some() {
+                continue;
+            }
             concerned = true;
             self.settle(&mut case);
             // A reply whose outcome we did not learn is learnt here.
@@ -316,8 +316,9 @@ impl Ledger<'_, '_> {
                 .other_cases(finding.brand, contact)?
                 .into_iter()
                 .find(|(_, signature)| text::alike(*signature, judged.signature));
+            // Somebody may have resolved it since.
             if let Some((id, _)) = twin
-                && let Some(case) = self.tx.load_case(id)?
+                && let Some(case) = self.tx.load_case(id)?.filter(|case| case.status.unfinished())
             {
                 return self.join(case, judged, mention);
             }

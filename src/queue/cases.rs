@@ -1,10 +1,10 @@
 //! Cases and their clocks, as the desk loads and saves them within a transaction.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     Case, Error, NewEvent, Tx,
-    sql::{Row, Value, bulk},
+    sql::{Row, Sql, Value, bulk},
 };
 use crate::{
     case::{AccountId, BrandId, CaseId, Priority, Status},
@@ -188,6 +188,8 @@ impl Tx<'_> {
         let case = CaseId(id);
         if let Some(known) = &mut self.known {
             known.case_is((new.brand, new.contact, new.conversation), case, 0, new.signature);
+            known.hold(case, new.mention);
+            known.keep(&opened(new, case, self.now));
         }
         for clock in &new.clocks {
             let values = clock_values(case, self.policy_row(&clock.policy)?, clock);
@@ -200,27 +202,52 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn load_case(&self, id: CaseId) -> Result<Option<Case>, Error> {
+    pub fn load_case(&mut self, id: CaseId) -> Result<Option<Case>, Error> {
+        if let Some(case) = self.known.as_ref().and_then(|known| known.case(id)) {
+            return Ok(Some(case));
+        }
         let lock = self.sql.pick("", "FOR UPDATE OF c");
         let sql = format!("SELECT {CASE_COLUMNS} FROM cases c JOIN policy p ON p.id = c.policy_id WHERE c.id = ?1 {lock}");
         let case = self.sql.optional(&sql, &[id.0.into()], case_of)?;
-        case.map(|case| self.with_clocks(case)).transpose()
+        let Some(mut case) = case else { return Ok(None) };
+        self.clocks(&[id.0], |_, clock| case.clocks.push(clock))?;
+        if let Some(known) = &mut self.known {
+            known.keep(&case);
+        }
+        Ok(Some(case))
     }
 
-    fn with_clocks(&self, mut case: Case) -> Result<Case, Error> {
+    /// Loads cases like [`Tx::load_case`], in one order for all processes.
+    pub(super) fn load_cases(&self, ids: &[i64]) -> Result<Vec<Case>, Error> {
+        let lock = self.sql.pick("", "FOR UPDATE OF c");
         let sql = format!(
-            "SELECT {CLOCK_COLUMNS} FROM clock k JOIN policy p ON p.id = k.policy_id WHERE k.case_id = ?1 ORDER BY
-                 k.kind, k.cycle"
+            "SELECT {CASE_COLUMNS} FROM cases c JOIN policy p ON p.id = c.policy_id
+             WHERE c.id IN (SELECT value FROM json_each(?1)) ORDER BY c.id {lock}"
         );
-        case.clocks = self.sql.all(&sql, &[case.id.0.into()], clock_of)?;
-        Ok(case)
+        let cases = self.sql.all(&sql, &[ids.into()], case_of)?;
+        let mut cases: BTreeMap<i64, Case> = cases.into_iter().map(|case| (case.id.0, case)).collect();
+        self.clocks(ids, |case, clock| {
+            if let Some(case) = cases.get_mut(&case) {
+                case.clocks.push(clock);
+            }
+        })?;
+        Ok(cases.into_values().collect())
+    }
+
+    fn clocks(&self, cases: &[i64], take: impl FnMut(i64, SlaClock)) -> Result<(), Error> {
+        clocks_of(self.sql, cases, take)
     }
 
     /// The newest case of this brand, contact and conversation, finished or not.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn case_in_conversation(&self, brand: BrandId, contact: ContactId, conversation: i64) -> Result<Option<Case>, Error> {
+    pub fn case_in_conversation(
+        &mut self,
+        brand: BrandId,
+        contact: ContactId,
+        conversation: i64,
+    ) -> Result<Option<Case>, Error> {
         if let Some(case) = self.known.as_ref().and_then(|known| known.thread(brand, contact, conversation)) {
             return case.map_or(Ok(None), |id| self.load_case(id));
         }
@@ -254,6 +281,9 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn cases_of_mention(&self, mention: MentionId) -> Result<Vec<CaseId>, Error> {
+        if let Some(cases) = self.known.as_ref().and_then(|known| known.holders(mention)) {
+            return Ok(cases);
+        }
         self.sql.all(
             "SELECT id FROM cases WHERE mention_id = ?1 UNION SELECT case_id FROM case_mention WHERE mention_id = ?1
                  ORDER BY 1",
@@ -267,6 +297,9 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn join_mention(&mut self, case: CaseId, mention: MentionId) -> Result<(), Error> {
+        if let Some(known) = &mut self.known {
+            known.hold(case, mention);
+        }
         self.sql.add(&bulk::CASE_MENTION, &[case.0.into(), mention.0.into()])?;
         Ok(())
     }
@@ -279,11 +312,9 @@ impl Tx<'_> {
         let finished = if case.status.unfinished() { 0 } else { case.id.0 };
         let policy = self.policy_row(&case.policy)?;
         let (due, overdue) = standing(&case.clocks);
-        self.sql.execute(
-            "UPDATE cases SET account_id = ?2, latest_mention_id = ?3, mentions = ?4, finished = ?5, status = ?6,
-                 priority = ?7, team_id = ?8, assignee_id = ?9, label = ?10, confidence = ?11, unsure = ?12, labelled_by =
-                 ?13, policy_id = ?14, changed_at = ?15, resolved_at = ?16, disposition = ?17, transfers = ?18,
-                 unanswered_since = ?19, due_at = ?20, overdue = ?21, notes = ?22 WHERE id = ?1",
+        self.sql.forget(&bulk::CASES_SAVED, case.id.0);
+        self.sql.add(
+            &bulk::CASES_SAVED,
             &[
                 case.id.0.into(),
                 case.account.0.into(),
@@ -311,8 +342,9 @@ impl Tx<'_> {
         )?;
         if let Some(known) = &mut self.known {
             known.case_is((case.brand, case.contact, case.conversation), case.id, finished, case.signature);
+            known.keep(case);
         }
-        self.sql.flush_held(&bulk::CLOCK, case.id.0)?;
+        self.sql.forget(&bulk::CLOCK, case.id.0);
         for clock in &case.clocks {
             let values = clock_values(case.id, self.policy_row(&clock.policy)?, clock);
             self.sql.add(&bulk::CLOCK, &values)?;
@@ -330,8 +362,10 @@ impl Tx<'_> {
                 "SELECT case_id FROM (SELECT case_id, next_fire_at FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2)
                  GROUP BY case_id ORDER BY min(next_fire_at)",
                 // What another process works on right now is settled by it.
-                "SELECT id FROM cases WHERE id IN (SELECT case_id FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2)
-                 ORDER BY id FOR UPDATE SKIP LOCKED",
+                // All lock in the order of the ids, so that no two wait for each other.
+                "WITH due AS (SELECT case_id, next_fire_at FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2),
+                 mine AS (SELECT id FROM cases WHERE id IN (SELECT case_id FROM due) ORDER BY id FOR UPDATE SKIP LOCKED)
+                 SELECT id FROM mine JOIN due ON case_id = id GROUP BY id ORDER BY min(next_fire_at)",
             ),
             &[now.0.into(), limit.into()],
             |row| Ok(CaseId(row.get(0)?)),
@@ -380,6 +414,53 @@ impl Tx<'_> {
     ) {
         let at = self.now;
         self.event(NewEvent { case: Some(case), mention, at, actor, kind, payload });
+    }
+}
+
+/// The clocks of cases, for each case by kind and cycle.
+pub(super) fn clocks_of(sql: &Sql, cases: &[i64], mut take: impl FnMut(i64, SlaClock)) -> Result<(), Error> {
+    let text = format!(
+        "SELECT {CLOCK_COLUMNS}, k.case_id FROM clock k JOIN policy p ON p.id = k.policy_id
+         WHERE k.case_id IN (SELECT value FROM json_each(?1)) ORDER BY k.case_id, k.kind, k.cycle"
+    );
+    sql.each(&text, &[cases.into()], |row| {
+        take(row.get(18)?, clock_of(row)?);
+        Ok(())
+    })
+}
+
+/// A new case as it would be loaded.
+fn opened(new: &NewCase, id: CaseId, now: Time) -> Case {
+    let mut clocks = new.clocks.clone();
+    clocks.sort_by_key(|clock| (clock.kind as i64, clock.cycle));
+    Case {
+        id,
+        brand: new.brand,
+        account: new.account,
+        contact: new.contact,
+        conversation: new.conversation,
+        mention: new.mention,
+        latest_mention: new.mention,
+        mentions: 1,
+        status: Status::New,
+        priority: new.priority,
+        team: new.team,
+        assignee: None,
+        label: new.label,
+        confidence: new.confidence,
+        unsure: new.unsure,
+        labelled_by: None,
+        rule: new.rule.clone(),
+        rules: new.rules,
+        opened_at: now,
+        resolved_at: None,
+        disposition: None,
+        transfers: 0,
+        unanswered_since: Some(new.unanswered_since),
+        signature: new.signature,
+        notes: 0,
+        policy: new.policy.clone(),
+        clocks,
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Catalog, Error,
+    Catalog, Error, Metrics,
     pool::Source,
     sql::{Sql, connect::back_off},
 };
@@ -30,6 +30,7 @@ pub(super) struct Follower {
     pub(super) seq: watch::Sender<Seq>,
     pub(super) catalog: Arc<RwLock<Arc<Catalog>>>,
     pub(super) stop: Arc<AtomicBool>,
+    pub(super) metrics: Metrics,
 }
 
 impl Follower {
@@ -80,6 +81,7 @@ impl Follower {
 
     fn look(&self, sql: &Sql) -> Result<(), Error> {
         let last = Seq(sql.one("SELECT coalesce(max(seq), 0) FROM event", &[], |row| row.get(0))?);
+        self.metrics.last_event.set(last.0);
         raise(&self.seq, last);
         Ok(())
     }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Error, Tx,
     prefetch::Contact,
-    sql::{Row, bulk},
+    sql::{Row, Value, bulk},
 };
 use crate::{
     case::{AccountId, BrandId},
@@ -358,7 +358,7 @@ impl Tx<'_> {
     pub(super) fn judge(&mut self, id: MentionId, verdict: &Verdict, rules: u32) -> Result<(), Error> {
         if !verdict.reasons.is_empty() {
             let reasons = serde_json::to_string(&verdict.reasons).unwrap_or_default();
-            self.sql.put(&bulk::JUDGEMENT, id.0, &[id.0.into(), rules.into(), (&reasons).into()])?;
+            self.sql.add(&bulk::JUDGEMENT, &[id.0.into(), rules.into(), (&reasons).into()])?;
         }
         Ok(())
     }
@@ -375,7 +375,8 @@ impl Tx<'_> {
         texts: Texts<'_>,
         rules: u32,
     ) -> Result<(), Error> {
-        self.sql.execute(
+        self.on_mention(
+            id,
             "UPDATE mention SET version = ?2, lang = ?3, label = ?4, confidence = ?5, unsure = ?6, edited_at = ?7, url =
                  coalesce(?8, url), signature = ?9, text = ?10, local_ref = coalesce(?11, local_ref), media = ?12 WHERE id =
                  ?1",
@@ -394,11 +395,8 @@ impl Tx<'_> {
                 (&media(envelope)).into(),
             ],
         )?;
-        if let Some(known) = &mut self.known {
-            known.forget_mention(id);
-        }
-        self.sql.execute("DELETE FROM mention_original WHERE mention_id = ?1", &[id.0.into()])?;
-        self.sql.execute("DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
+        self.on_mention(id, "DELETE FROM mention_original WHERE mention_id = ?1", &[id.0.into()])?;
+        self.on_mention(id, "DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
         if let Some(original) = texts.original {
             self.sql.add(&bulk::MENTION_ORIGINAL, &[id.0.into(), original.into()])?;
         }
@@ -410,7 +408,8 @@ impl Tx<'_> {
     /// # Errors
     /// When the store cannot be written.
     pub fn update_metrics(&mut self, id: MentionId, engagement: Engagement, reach: Option<u64>) -> Result<(), Error> {
-        self.sql.execute(
+        self.on_mention(
+            id,
             "UPDATE mention SET replies = ?2, shares = ?3, likes = ?4, reach = coalesce(?5, reach) WHERE id = ?1",
             &[
                 id.0.into(),
@@ -429,20 +428,38 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn erase_mention(&mut self, id: MentionId) -> Result<(), Error> {
         self.erased = true;
-        if let Some(known) = &mut self.known {
-            known.forget_mention(id);
-        }
-        self.sql.execute(
+        self.forget(id);
+        self.on_mention(
+            id,
             "UPDATE mention SET text = '', media = NULL, url = NULL, signature = 0, deleted_at = ?2 WHERE id = ?1",
             &[id.0.into(), self.now.0.into()],
         )?;
-        self.sql.execute("DELETE FROM mention_original WHERE mention_id = ?1", &[id.0.into()])?;
-        self.sql.execute("DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
-        self.sql.execute(
+        self.on_mention(id, "DELETE FROM mention_original WHERE mention_id = ?1", &[id.0.into()])?;
+        self.on_mention(id, "DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
+        self.on_mention(
+            id,
             "INSERT INTO erasure (source, native_id, at) SELECT s.key, m.native_id, ?2 FROM mention m JOIN source s ON
                  s.id = m.source_id WHERE m.id = ?1",
             &[id.0.into(), self.now.0.into()],
         )?;
+        Ok(())
+    }
+
+    /// What is known or waits of a mention's text is out of date.
+    fn forget(&mut self, id: MentionId) {
+        self.sql.forget(&bulk::MENTION_ORIGINAL, id.0);
+        self.sql.forget(&bulk::JUDGEMENT, id.0);
+        if let Some(known) = &mut self.known {
+            known.forget_mention(id);
+        }
+    }
+
+    /// Changes a mention; only one that this transaction stored itself may still wait to be written.
+    fn on_mention(&self, id: MentionId, sql: &str, values: &[Value<'_>]) -> Result<(), Error> {
+        match &self.known {
+            Some(known) if !known.is_new(id) => self.sql.execute_beside(sql, values)?,
+            _ => self.sql.execute(sql, values)?,
+        };
         Ok(())
     }
 

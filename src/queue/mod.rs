@@ -7,6 +7,7 @@
 
 mod cases;
 mod dead;
+mod drafts;
 mod feed;
 mod follow;
 mod history;

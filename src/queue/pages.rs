@@ -4,14 +4,13 @@ use std::collections::HashMap;
 
 use super::{
     Case, Error, Event, Reader, Reply,
-    cases::{CASE_COLUMNS, CLOCK_COLUMNS, case_of, clock_of},
+    cases::{CASE_COLUMNS, case_of, clocks_of},
     sql::{Row, Value},
 };
 use crate::{
     case::{AccountId, Actor, CaseId},
     clock::Time,
     mention::{ContactId, Label, Lang, MentionId, Reason, Side, TimeQuality},
-    sla::SlaClock,
     staff::{AgentId, TeamId},
 };
 
@@ -242,11 +241,11 @@ fn mention_of(row: &Row<'_>, at: usize) -> Result<MentionView, Error> {
 
 /// The WHERE clause of a filter and its parameters: one JSON list of teams, then fixed places.
 const FILTER: &str = "c.finished = 0 AND c.team_id IN (SELECT value FROM json_each(?1))
-     AND (?2 IS NULL OR c.label = ?2) AND (?3 = 0 OR c.unsure = 1)
-     AND (?4 IS NULL OR c.account_id = ?4) AND (?5 = -1 OR (?5 = 0 AND c.assignee_id IS NULL) OR c.assignee_id = ?5)
-     AND (?6 IS NULL OR EXISTS (SELECT 1 FROM mention m WHERE m.id = c.latest_mention_id AND m.lang = ?6))
-     AND (?7 IS NULL OR EXISTS (SELECT 1 FROM mention m JOIN source s ON s.id = m.source_id WHERE m.id = c.latest_mention_id
-          AND (s.key = ?7 OR s.key LIKE ?7 || ':%')))";
+     AND (CAST(?2 AS TEXT) IS NULL OR c.label = ?2) AND (?3 = 0 OR c.unsure = 1)
+     AND (CAST(?4 AS BIGINT) IS NULL OR c.account_id = ?4) AND (?5 = -1 OR (?5 = 0 AND c.assignee_id IS NULL) OR c.assignee_id = ?5)
+     AND (CAST(?6 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM mention m WHERE m.id = c.latest_mention_id AND m.lang = ?6))
+     AND (CAST(?7 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM mention m JOIN source s ON s.id = m.source_id WHERE m.id = c.latest_mention_id
+          AND (s.key = ?7 OR substr(s.key, 1, length(?7) + 1) = ?7 || ':')))";
 
 impl QueueFilter {
     /// The parameters 1 to 8 of [`FILTER`] and of what goes with it.
@@ -319,24 +318,12 @@ impl Reader<'_> {
             rows.insert(line.case.id.0, line);
             Ok(())
         })?;
-        self.clocks(ids, |case, clock| {
+        clocks_of(self.sql, ids, |case, clock| {
             if let Some(row) = rows.get_mut(&case) {
                 row.case.clocks.push(clock);
             }
         })?;
         Ok(ids.iter().filter_map(|id| rows.remove(id)).collect())
-    }
-
-    /// The clocks of cases, for each case by kind and cycle.
-    fn clocks(&self, cases: &[i64], mut take: impl FnMut(i64, SlaClock)) -> Result<(), Error> {
-        let sql = format!(
-            "SELECT {CLOCK_COLUMNS}, k.case_id FROM clock k JOIN policy p ON p.id = k.policy_id
-             WHERE k.case_id IN (SELECT value FROM json_each(?1)) ORDER BY k.case_id, k.kind, k.cycle"
-        );
-        self.sql.each(&sql, &[cases.into()], |row| {
-            take(row.get(18)?, clock_of(row)?);
-            Ok(())
-        })
     }
 
     /// The figures above a queue.
@@ -380,7 +367,7 @@ impl Reader<'_> {
         let Some(mut case) = self.sql.optional(&sql, &[id.0.into()], case_of)? else {
             return Ok(None);
         };
-        self.clocks(&[id.0], |_, clock| case.clocks.push(clock))?;
+        clocks_of(self.sql, &[id.0], |_, clock| case.clocks.push(clock))?;
         Ok(Some(case))
     }
 
@@ -566,56 +553,5 @@ impl Reader<'_> {
             contacts: one("SELECT count(*) FROM contact")?,
             replies_sent: one("SELECT count(*) FROM reply WHERE state = 'sent'")?,
         })
-    }
-}
-
-impl super::Tx<'_> {
-    /// Keeps an unsent text; refuses when `version` is not the stored one, and says which is.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    pub fn put_draft(
-        &mut self,
-        agent: AgentId,
-        case: CaseId,
-        kind: &str,
-        text: &str,
-        version: i64,
-    ) -> Result<Result<i64, i64>, Error> {
-        // By the store's own word, so that of two who write at once one is refused.
-        let kept = if version == 0 {
-            self.sql.execute(
-                "INSERT INTO draft (agent_id, case_id, kind, text, version, changed_at) VALUES (?1, ?2, ?3, ?4, 1, ?5) ON
-                 CONFLICT DO NOTHING",
-                &[agent.0.into(), case.0.into(), kind.into(), text.into(), self.now.0.into()],
-            )?
-        } else {
-            self.sql.execute(
-                "UPDATE draft SET text = ?4, version = version + 1, changed_at = ?5
-                 WHERE agent_id = ?1 AND case_id = ?2 AND kind = ?3 AND version = ?6",
-                &[agent.0.into(), case.0.into(), kind.into(), text.into(), self.now.0.into(), version.into()],
-            )?
-        };
-        if kept == 1 {
-            return Ok(Ok(version + 1));
-        }
-        let stored = self.sql.optional(
-            "SELECT version FROM draft WHERE agent_id = ?1 AND case_id = ?2 AND kind = ?3",
-            &[agent.0.into(), case.0.into(), kind.into()],
-            |row| row.get(0),
-        )?;
-        Ok(Err(stored.unwrap_or(0)))
-    }
-
-    /// Drops an unsent text, because it was sent.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    pub fn drop_draft(&mut self, agent: AgentId, case: CaseId, kind: &str) -> Result<(), Error> {
-        self.sql.execute(
-            "DELETE FROM draft WHERE agent_id = ?1 AND case_id = ?2 AND kind = ?3",
-            &[agent.0.into(), case.0.into(), kind.into()],
-        )?;
-        Ok(())
     }
 }

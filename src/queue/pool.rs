@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -56,7 +56,7 @@ impl Source {
 pub(super) struct Pool {
     source: Source,
     idle: Mutex<Vec<Sql>>,
-    pub(super) permits: tokio::sync::Semaphore,
+    pub(super) permits: Arc<tokio::sync::Semaphore>,
     failures: AtomicU32,
     metrics: Metrics,
 }
@@ -66,7 +66,7 @@ impl Pool {
         Pool {
             source,
             idle: Mutex::new(Vec::new()),
-            permits: tokio::sync::Semaphore::new(size.max(1)),
+            permits: Arc::new(tokio::sync::Semaphore::new(size.max(1))),
             failures: AtomicU32::new(0),
             metrics,
         }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
-    Error, Stored, Tx,
+    Case, Error, Stored, Tx,
     intake::{STORED_COLUMNS, key_hash, named_conversation, stored_of},
     sql::bulk,
 };
@@ -31,6 +31,11 @@ pub(super) struct Known {
     /// Contacts and conversations that this transaction has made: only it can have cases of theirs.
     strangers: HashSet<ContactId>,
     begun: HashSet<i64>,
+    new: HashSet<MentionId>,
+    /// The cases that hold a mention.
+    holders: HashMap<MentionId, BTreeSet<CaseId>>,
+    /// Cases that this transaction holds for itself, as it last wrote them.
+    cases: HashMap<CaseId, Case>,
 }
 
 /// A contact as it is stored.
@@ -75,7 +80,31 @@ impl Known {
         }
     }
 
+    pub(super) fn case(&self, id: CaseId) -> Option<Case> {
+        self.cases.get(&id).cloned()
+    }
+
+    pub(super) fn keep(&mut self, case: &Case) {
+        self.cases.insert(case.id, case.clone());
+    }
+
+    pub(super) fn holders(&self, mention: MentionId) -> Option<Vec<CaseId>> {
+        self.holders.get(&mention).map(|cases| cases.iter().copied().collect())
+    }
+
+    pub(super) fn hold(&mut self, case: CaseId, mention: MentionId) {
+        if let Some(cases) = self.holders.get_mut(&mention) {
+            cases.insert(case);
+        }
+    }
+
+    pub(super) fn is_new(&self, mention: MentionId) -> bool {
+        self.new.contains(&mention)
+    }
+
     pub(super) fn add_mention(&mut self, source: i64, envelope: &Envelope, stored: &Stored) {
+        self.new.insert(stored.id);
+        self.holders.insert(stored.id, BTreeSet::new());
         self.brands.insert(stored.id, HashSet::new());
         if stored.conversation == stored.id.0 {
             self.begun.insert(stored.id.0);
@@ -153,7 +182,9 @@ impl Tx<'_> {
             self.sql.reserve(&bulk::MENTION, new.len())?;
         }
         self.ask_brands(&mut known)?;
-        self.ask_cases(&mut known)?;
+        self.ask_holders(&mut known)?;
+        self.ask_unfinished(&mut known)?;
+        self.ask_cases(&mut known, envelopes)?;
         self.known = Some(Box::new(known));
         Ok(())
     }
@@ -327,8 +358,49 @@ impl Tx<'_> {
         )
     }
 
+    /// The cases that hold what is stored already.
+    fn ask_holders(&self, known: &mut Known) -> Result<(), Error> {
+        let stored: Vec<i64> = known.natives.values().flatten().map(|stored| stored.id.0).collect();
+        if stored.is_empty() {
+            return Ok(());
+        }
+        known.holders.extend(stored.iter().map(|id| (MentionId(*id), BTreeSet::new())));
+        self.sql.each(
+            "SELECT mention_id, id FROM cases WHERE mention_id IN (SELECT value FROM json_each(?1))
+             UNION SELECT mention_id, case_id FROM case_mention WHERE mention_id IN (SELECT value FROM json_each(?1))",
+            &[stored[..].into()],
+            |row| {
+                known.holders.entry(MentionId(row.get(0)?)).or_default().insert(CaseId(row.get(1)?));
+                Ok(())
+            },
+        )
+    }
+
+    /// The cases that will most likely change: those of conversations that go on, and of posts that were edited.
+    fn ask_cases(&self, known: &mut Known, envelopes: &[&Envelope]) -> Result<(), Error> {
+        let edited: HashMap<&str, i64> = envelopes
+            .iter()
+            .filter(|envelope| envelope.op == Op::Upsert)
+            .map(|envelope| (envelope.native_id.as_str(), envelope.version()))
+            .collect();
+        let edits = known.natives.iter().filter_map(|((_, id), stored)| {
+            let stored = stored.as_ref()?;
+            edited.get(id.as_str()).filter(|version| **version > stored.version).map(|_| stored.id)
+        });
+        let held = edits.filter_map(|mention| known.holders.get(&mention)).flatten().map(|case| case.0);
+        let ids: BTreeSet<i64> = known.threads.values().flatten().map(|case| case.1.0).chain(held).collect();
+        let ids: Vec<i64> = ids.into_iter().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for case in self.load_cases(&ids)? {
+            known.cases.insert(case.id, case);
+        }
+        Ok(())
+    }
+
     /// The unfinished cases of the authors.
-    fn ask_cases(&self, known: &mut Known) -> Result<(), Error> {
+    fn ask_unfinished(&self, known: &mut Known) -> Result<(), Error> {
         known.unfinished.extend(known.contacts.values().map(|contact| (contact.id, Vec::new())));
         let contacts: Vec<i64> =
             known.contacts.values().filter(|contact| !contact.stranger).map(|contact| contact.id.0).collect();
@@ -348,15 +420,21 @@ impl Tx<'_> {
     }
 }
 
-/// The posts that are new to the store and will be stored.
+/// The posts that are new to the store and will be stored; of one that comes twice the first.
 fn still_to_come<'e>(known: &Known, source: i64, envelopes: &[&'e Envelope]) -> Vec<&'e Envelope> {
     let deleted: HashSet<&str> =
         envelopes.iter().filter(|envelope| envelope.op == Op::Delete).map(|envelope| envelope.native_id.as_str()).collect();
-    let new = |envelope: &&&Envelope| {
-        envelope.op == Op::Upsert
+    let mut seen = HashSet::new();
+    let mut new = Vec::new();
+    for envelope in envelopes.iter().filter(|envelope| envelope.op == Op::Upsert) {
+        let buried = known.tombstone(key_hash(&envelope.source, &envelope.native_id)) == Some(true);
+        if seen.insert(envelope.native_id.as_str())
             && !deleted.contains(envelope.native_id.as_str())
             && known.native(source, &envelope.native_id).flatten().is_none()
-            && known.tombstone(key_hash(&envelope.source, &envelope.native_id)) != Some(true)
-    };
-    envelopes.iter().filter(new).copied().collect()
+            && !buried
+        {
+            new.push(*envelope);
+        }
+    }
+    new
 }

@@ -7,6 +7,8 @@ pub(super) mod bulk;
 pub(super) mod connect;
 pub(super) mod postgres;
 pub(super) mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use self::{
     bulk::Bulk,
@@ -132,7 +134,7 @@ impl Sql {
     /// Writes a row of a table that is written in bulk; returns its id where the table counts its own.
     pub(super) fn add(&self, bulk: &'static Bulk, values: &[Value<'_>]) -> Result<i64, Error> {
         match self {
-            Sql::Sqlite(_) => self.insert(bulk.inserted(), values),
+            Sql::Sqlite(_) => self.insert(bulk.one(), values),
             Sql::Postgres(session) => {
                 let id = bulk.counted().then(|| session.next_id(bulk)).transpose()?;
                 session.pending.borrow_mut().push(bulk, values, id);
@@ -141,18 +143,18 @@ impl Sql {
         }
     }
 
-    /// Like [`Sql::add`] for a row that may wait to be written already, known by its first column.
-    pub(super) fn put(&self, bulk: &'static Bulk, first: i64, values: &[Value<'_>]) -> Result<(), Error> {
-        self.flush_held(bulk, first)?;
-        self.add(bulk, values).map(drop)
+    /// Forgets the rows of a table that wait and have `first` in their first column: newer ones follow, or none.
+    pub(super) fn forget(&self, bulk: &'static Bulk, first: i64) {
+        if let Sql::Postgres(session) = self {
+            session.pending.borrow_mut().forget(bulk, first);
+        }
     }
 
-    /// Writes the rows of a table that wait, if one of them has `first` in its first column: one statement
-    /// must not write a row twice.
-    pub(super) fn flush_held(&self, bulk: &'static Bulk, first: i64) -> Result<(), Error> {
+    /// Runs a statement that concerns none of the rows that wait, whatever tables it names.
+    pub(super) fn execute_beside(&self, sql: &str, values: &[Value<'_>]) -> Result<usize, Error> {
         match self {
-            Sql::Postgres(session) if session.pending.borrow().holds(bulk, first) => session.flush(bulk.bit()),
-            _ => Ok(()),
+            Sql::Sqlite(_) => self.execute(sql, values),
+            Sql::Postgres(session) => session.execute_beside(sql, values),
         }
     }
 

@@ -171,7 +171,13 @@ impl Store {
         let (mut store, seq) = Store::over(&sql, &source, readers, lines, metrics)?;
         let mut person = store.writer(&source, Urgency::Person, clock, &seq)?;
         let mut batch = store.writer(&source, Urgency::Batch, clock, &seq)?;
-        let follower = Follower { source, seq, catalog: Arc::clone(&store.catalog), stop: Arc::clone(&store.stop) };
+        let follower = Follower {
+            source,
+            seq,
+            catalog: Arc::clone(&store.catalog),
+            stop: Arc::clone(&store.stop),
+            metrics: store.metrics.clone(),
+        };
         store.threads = Mutex::new(vec![
             spawn("store-persons", move || persons.serve(&mut person))?,
             spawn("store-batches", move || batches.serve(&mut batch))?,
@@ -260,11 +266,14 @@ impl Store {
         E: From<Error> + Send + 'static,
     {
         let reading = async {
-            let _permit = self.pool.permits.acquire().await.map_err(|_| Error::Closed)?;
+            let permit = Arc::clone(&self.pool.permits).acquire_owned().await.map_err(|_| Error::Closed)?;
             let (pool, catalog) = (Arc::clone(&self.pool), self.catalog());
-            tokio::task::spawn_blocking(move || pool.with(|sql| work(&Reader { sql, catalog: &catalog })))
-                .await
-                .map_err(|_| Error::Closed)?
+            let reading = tokio::task::spawn_blocking(move || {
+                // Held as long as the connection, also when nobody waits for the answer any more.
+                let _permit = permit;
+                pool.with(|sql| work(&Reader { sql, catalog: &catalog }))
+            });
+            reading.await.map_err(|_| Error::Closed)?
         };
         match self.wait {
             Some(limit) => tokio::time::timeout(limit, reading).await.unwrap_or_else(|_| Err(self.slow(limit).into())),

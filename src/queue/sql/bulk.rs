@@ -10,14 +10,22 @@ use super::{Value, postgres::without_nul};
 pub(in crate::queue) struct Bulk {
     table: &'static str,
     columns: &'static [(&'static str, Kind)],
-    /// What happens to a row that is there already.
-    conflict: &'static str,
+    write: Write,
     /// One bit, by which statements say which tables they name.
     bit: u32,
     /// Its ids come from a sequence.
     counted: bool,
-    inserted: OnceLock<String>,
-    unnested: OnceLock<String>,
+    one: OnceLock<String>,
+    all: OnceLock<String>,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy)]
+enum Write {
+    /// Inserted; what happens to a row that is there already.
+    Insert(&'static str),
+    /// Changed; the first column says which.
+    Update,
 }
 
 /// The type of a column.
@@ -30,15 +38,10 @@ enum Kind {
 }
 
 use Kind::{Bytes, Int, Real, Text};
+use Write::{Insert, Update};
 
-const fn bulk(
-    bit: u32,
-    table: &'static str,
-    counted: bool,
-    columns: &'static [(&'static str, Kind)],
-    conflict: &'static str,
-) -> Bulk {
-    Bulk { table, columns, conflict, bit: 1 << bit, counted, inserted: OnceLock::new(), unnested: OnceLock::new() }
+const fn bulk(bit: u32, table: &'static str, counted: bool, columns: &'static [(&'static str, Kind)], write: Write) -> Bulk {
+    Bulk { table, columns, write, bit: 1 << bit, counted, one: OnceLock::new(), all: OnceLock::new() }
 }
 
 pub(in crate::queue) static MENTION: Bulk = bulk(
@@ -72,18 +75,18 @@ pub(in crate::queue) static MENTION: Bulk = bulk(
         ("signature", Int),
         ("text", Text),
     ],
-    "",
+    Insert(""),
 );
 
 pub(in crate::queue) static MENTION_ORIGINAL: Bulk =
-    bulk(2, "mention_original", false, &[("mention_id", Int), ("text", Text)], "");
+    bulk(2, "mention_original", false, &[("mention_id", Int), ("text", Text)], Insert(""));
 
 pub(in crate::queue) static JUDGEMENT: Bulk = bulk(
     3,
     "judgement",
     false,
     &[("mention_id", Int), ("rules", Int), ("reasons", Text)],
-    "ON CONFLICT (mention_id) DO UPDATE SET rules = excluded.rules, reasons = excluded.reasons",
+    Insert("ON CONFLICT (mention_id) DO UPDATE SET rules = excluded.rules, reasons = excluded.reasons"),
 );
 
 pub(in crate::queue) static MENTION_MATCH: Bulk = bulk(
@@ -91,7 +94,7 @@ pub(in crate::queue) static MENTION_MATCH: Bulk = bulk(
     "mention_match",
     false,
     &[("mention_id", Int), ("brand_id", Int), ("account_id", Int), ("addressed", Int), ("query", Text)],
-    "ON CONFLICT DO NOTHING",
+    Insert("ON CONFLICT DO NOTHING"),
 );
 
 pub(in crate::queue) static CASES: Bulk = bulk(
@@ -121,7 +124,38 @@ pub(in crate::queue) static CASES: Bulk = bulk(
         ("overdue", Int),
         ("signature", Int),
     ],
-    "",
+    Insert(""),
+);
+
+pub(in crate::queue) static CASES_SAVED: Bulk = bulk(
+    9,
+    "cases",
+    false,
+    &[
+        ("id", Int),
+        ("account_id", Int),
+        ("latest_mention_id", Int),
+        ("mentions", Int),
+        ("finished", Int),
+        ("status", Text),
+        ("priority", Int),
+        ("team_id", Int),
+        ("assignee_id", Int),
+        ("label", Text),
+        ("confidence", Real),
+        ("unsure", Int),
+        ("labelled_by", Int),
+        ("policy_id", Int),
+        ("changed_at", Int),
+        ("resolved_at", Int),
+        ("disposition", Text),
+        ("transfers", Int),
+        ("unanswered_since", Int),
+        ("due_at", Int),
+        ("overdue", Int),
+        ("notes", Int),
+    ],
+    Update,
 );
 
 pub(in crate::queue) static CLOCK: Bulk = bulk(
@@ -148,29 +182,39 @@ pub(in crate::queue) static CLOCK: Bulk = bulk(
         ("cancelled", Text),
         ("breach_reason", Text),
     ],
-    "ON CONFLICT (case_id, kind, cycle) DO UPDATE SET policy_id = excluded.policy_id, state = excluded.state,
+    Insert("ON CONFLICT (case_id, kind, cycle) DO UPDATE SET policy_id = excluded.policy_id, state = excluded.state,
      origin_at = excluded.origin_at, origin_source = excluded.origin_source, target = excluded.target, elapsed = excluded.elapsed,
      since = excluded.since, deadline_at = excluded.deadline_at, fired = excluded.fired, next_fire_at = excluded.next_fire_at,
      met_at = excluded.met_at, breached_at = excluded.breached_at, detected_at = excluded.detected_at,
-     cancelled = excluded.cancelled, breach_reason = excluded.breach_reason",
+     cancelled = excluded.cancelled, breach_reason = excluded.breach_reason"),
 );
 
 pub(in crate::queue) static CASE_MENTION: Bulk =
-    bulk(7, "case_mention", false, &[("case_id", Int), ("mention_id", Int)], "ON CONFLICT DO NOTHING");
+    bulk(7, "case_mention", false, &[("case_id", Int), ("mention_id", Int)], Insert("ON CONFLICT DO NOTHING"));
 
 pub(in crate::queue) static DEAD_LETTER: Bulk = bulk(
     8,
     "dead_letter",
     false,
     &[("log", Text), ("part", Int), ("position", Int), ("at", Int), ("reason", Text), ("bytes", Bytes)],
-    "ON CONFLICT DO NOTHING",
+    Insert("ON CONFLICT DO NOTHING"),
 );
 
 pub(in crate::queue) static ERASURE: Bulk =
-    bulk(9, "erasure", false, &[("source", Text), ("native_id", Text), ("at", Int)], "");
+    bulk(0, "erasure", false, &[("source", Text), ("native_id", Text), ("at", Int)], Insert(""));
 
-static ALL: [&Bulk; 9] =
-    [&MENTION, &MENTION_ORIGINAL, &JUDGEMENT, &MENTION_MATCH, &CASES, &CLOCK, &CASE_MENTION, &DEAD_LETTER, &ERASURE];
+static ALL: [&Bulk; 10] = [
+    &MENTION,
+    &MENTION_ORIGINAL,
+    &JUDGEMENT,
+    &MENTION_MATCH,
+    &CASES,
+    &CASES_SAVED,
+    &CLOCK,
+    &CASE_MENTION,
+    &DEAD_LETTER,
+    &ERASURE,
+];
 
 /// Every table.
 pub(super) const EVERY: u32 = u32::MAX;
@@ -179,7 +223,7 @@ impl Bulk {
     /// The tables that a statement names.
     pub(super) fn named_in(sql: &str) -> u32 {
         let words = sql.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-        words.filter_map(|word| ALL.iter().find(|bulk| bulk.table == word)).fold(0, |bits, bulk| bits | bulk.bit)
+        words.flat_map(|word| ALL.iter().filter(move |bulk| bulk.table == word)).fold(0, |bits, bulk| bits | bulk.bit)
     }
 
     pub(super) fn counted(&self) -> bool {
@@ -190,42 +234,52 @@ impl Bulk {
         self.table
     }
 
-    pub(super) fn bit(&self) -> u32 {
-        self.bit
-    }
-
     /// One row at a time.
-    pub(super) fn inserted(&self) -> &str {
-        self.inserted.get_or_init(|| {
-            let columns: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
-            let places: Vec<String> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
-            let (columns, places) = (columns.join(", "), places.join(", "));
-            format!("INSERT INTO {} ({columns}) VALUES ({places}) {}", self.table, self.conflict)
+    pub(super) fn one(&self) -> &str {
+        self.one.get_or_init(|| {
+            let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+            match self.write {
+                Insert(conflict) => {
+                    let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+                    let (names, places) = (names.join(", "), places.join(", "));
+                    format!("INSERT INTO {} ({names}) VALUES ({places}) {conflict}", self.table)
+                }
+                Update => {
+                    let set: Vec<String> = (2..).zip(&names[1..]).map(|(place, name)| format!("{name} = ?{place}")).collect();
+                    format!("UPDATE {} SET {} WHERE {} = ?1", self.table, set.join(", "), names[0])
+                }
+            }
         })
     }
 
     /// All rows at once, each column an array.
-    pub(super) fn unnested(&self) -> &str {
-        self.unnested.get_or_init(|| {
-            let mut columns: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
-            let mut arrays: Vec<String> = Vec::new();
-            let mut kinds: Vec<Kind> = self.columns.iter().map(|(_, kind)| *kind).collect();
-            if self.counted {
-                columns.push("id");
-                kinds.push(Int);
+    pub(super) fn all(&self) -> &str {
+        self.all.get_or_init(|| {
+            let columns = self.columns.iter().copied().chain(self.counted.then_some(("id", Int)));
+            let (names, kinds): (Vec<&str>, Vec<Kind>) = columns.unzip();
+            let arrays: Vec<String> =
+                (1..).zip(&kinds).map(|(place, kind): (usize, _)| format!("${place}::{}[]", kind.name())).collect();
+            let (list, arrays) = (names.join(", "), arrays.join(", "));
+            match self.write {
+                Insert(conflict) => format!("INSERT INTO {} ({list}) SELECT * FROM unnest({arrays}) {conflict}", self.table),
+                Update => {
+                    let set: Vec<String> = names[1..].iter().map(|name| format!("{name} = saved.{name}")).collect();
+                    let (table, set, key) = (self.table, set.join(", "), names[0]);
+                    format!("UPDATE {table} SET {set} FROM unnest({arrays}) AS saved({list}) WHERE {table}.{key} = saved.{key}")
+                }
             }
-            for (place, kind) in kinds.iter().enumerate() {
-                let kind = match kind {
-                    Int => "bigint",
-                    Real => "double precision",
-                    Text => "text",
-                    Bytes => "bytea",
-                };
-                arrays.push(format!("${}::{kind}[]", place + 1));
-            }
-            let (columns, arrays) = (columns.join(", "), arrays.join(", "));
-            format!("INSERT INTO {} ({columns}) SELECT * FROM unnest({arrays}) {}", self.table, self.conflict)
         })
+    }
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Int => "bigint",
+            Real => "double precision",
+            Text => "text",
+            Bytes => "bytea",
+        }
     }
 }
 
@@ -268,9 +322,32 @@ impl Columns {
         }
     }
 
-    /// Does a row with this number in its first column wait?
-    fn holds(&self, first: i64) -> bool {
-        matches!(self.0.first(), Some(Column::Ints(numbers)) if numbers.contains(&Some(first)))
+    /// Drops the rows that have this number in their first column.
+    fn forget(&mut self, first: i64) {
+        let Some(Column::Ints(numbers)) = self.0.first() else { return };
+        if !numbers.contains(&Some(first)) {
+            return;
+        }
+        let kept: Vec<bool> = numbers.iter().map(|number| *number != Some(first)).collect();
+        for column in &mut self.0 {
+            let mut kept = kept.iter().copied();
+            let mut keep = || kept.next().unwrap_or(true);
+            match column {
+                Column::Ints(numbers) => numbers.retain(|_| keep()),
+                Column::Reals(numbers) => numbers.retain(|_| keep()),
+                Column::Texts(texts) => texts.retain(|_| keep()),
+                Column::Blobs(blobs) => blobs.retain(|_| keep()),
+            }
+        }
+    }
+
+    /// How many rows wait.
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> usize {
+        match self.0.first() {
+            Some(Column::Ints(numbers)) => numbers.len(),
+            _ => 0,
+        }
     }
 
     pub(super) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
@@ -304,15 +381,18 @@ impl Pending {
         self.rows[at].1.push(values, id);
     }
 
-    /// Takes the rows of one of these tables.
+    /// Takes the rows of one of these tables; what is inserted goes before what is changed.
     pub(super) fn take(&mut self, tables: u32) -> Option<(&'static Bulk, Columns)> {
-        let at = self.rows.iter().position(|(bulk, _)| bulk.bit & tables != 0)?;
+        let named = self.rows.iter().enumerate().filter(|(_, (bulk, _))| bulk.bit & tables != 0);
+        let (at, _) = named.min_by_key(|(_, (bulk, _))| bulk.bit)?;
         Some(self.rows.swap_remove(at))
     }
 
-    /// Does a row of this table wait whose first column is `first`?
-    pub(super) fn holds(&self, bulk: &Bulk, first: i64) -> bool {
-        self.rows.iter().any(|(waiting, columns)| waiting.bit == bulk.bit && columns.holds(first))
+    /// Drops the rows of a table that have `first` in their first column.
+    pub(super) fn forget(&mut self, bulk: &Bulk, first: i64) {
+        if let Some((_, columns)) = self.rows.iter_mut().find(|(waiting, _)| waiting.bit == bulk.bit) {
+            columns.forget(first);
+        }
     }
 
     /// The next id of a table, if one is left.

@@ -116,6 +116,12 @@ impl Session {
     pub(super) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<usize, Error> {
         let prepared = self.prepared(sql, values)?;
         self.flush(prepared.tables)?;
+        self.execute_beside(sql, values)
+    }
+
+    /// Runs a statement that concerns none of the rows that wait.
+    pub(super) fn execute_beside(&self, sql: &str, values: &[Value<'_>]) -> Result<usize, Error> {
+        let prepared = self.prepared(sql, values)?;
         let changed = self.with(|client| client.execute(&prepared.statement, &parameters(values)))?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
@@ -130,7 +136,7 @@ impl Session {
     pub(super) fn flush(&self, tables: u32) -> Result<(), Error> {
         loop {
             let Some((bulk, columns)) = self.pending.borrow_mut().take(tables) else { return Ok(()) };
-            let sql = bulk.unnested();
+            let sql = bulk.all();
             // Its places are cast already, and it names itself, which must not flush again.
             let prepared = self.prepared_as(sql, sql, &[], 0)?;
             self.with(|client| client.execute(&prepared.statement, &columns.parameters()))?;
@@ -226,7 +232,7 @@ fn parameters<'v>(values: &'v [Value<'_>]) -> Vec<&'v (dyn ToSql + Sync)> {
 }
 
 /// The text as PostgreSQL takes it: its own places, and its own way to look into a list.
-fn translate(sql: &str) -> String {
+pub(super) fn translate(sql: &str) -> String {
     let words: Vec<&str> = sql.split_whitespace().collect();
     let mut rest = words.join(" ");
     while let Some(start) = rest.find("IN (SELECT value FROM json_each(") {

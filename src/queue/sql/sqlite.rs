@@ -12,7 +12,10 @@ use rusqlite::{
 };
 
 use super::Value;
-use crate::queue::{Config, Error};
+use crate::{
+    clock::Clock,
+    queue::{Config, Error},
+};
 
 pub(in crate::queue) const MIGRATIONS: &[&str] =
     &[include_str!("../migrations/0001_desk.sql"), include_str!("../migrations/0002_engines.sql")];
@@ -93,27 +96,38 @@ pub(in crate::queue) fn migrate(connection: &mut Connection) -> Result<(usize, u
     Ok((found, MIGRATIONS.len()))
 }
 
-/// Copies the log into the database once a second while anything is written; empties it when asked to,
-/// so that erased text does not linger in it.
+/// The log may have so many pages; then it is emptied as soon as nobody reads in it.
+const LONG_LOG: i64 = 16_384;
+/// Emptying the log holds writers up: nobody is waited for longer.
+const EMPTIES_WITHIN: Duration = Duration::from_millis(200);
+
+/// Copies the log into the database once a second while anything is written, also under steady load; empties
+/// it when it has grown long, and when asked to, so that erased text does not linger in it.
 pub(in crate::queue) fn keep_checkpointing(connection: &Connection, asked: &Receiver<bool>) {
-    let mut written = false;
+    if let Err(error) = connection.busy_timeout(EMPTIES_WITHIN) {
+        tracing::warn!(error = %error, "checkpoints of the store may hold writers up");
+    }
+    let second = Duration::from_secs(1);
+    let mut written_at = None;
     let mut truncate = false;
     loop {
-        match asked.recv_timeout(Duration::from_secs(1)) {
+        match asked.recv_timeout(second) {
             Ok(wants_truncate) => {
-                written = true;
                 truncate |= wants_truncate;
-                continue;
+                let now = Clock::System.now();
+                if now.since(*written_at.get_or_insert(now)) < second {
+                    continue;
+                }
             }
-            Err(RecvTimeoutError::Timeout) if !written => continue,
+            Err(RecvTimeoutError::Timeout) if written_at.is_none() => continue,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => truncate = true,
         }
         let mode = if truncate { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
-        match connection.query_row(mode, [], |row| row.get::<_, i64>(0)) {
-            Ok(busy) => {
-                written = false;
-                truncate &= busy != 0;
+        match connection.query_row(mode, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))) {
+            Ok((busy, pages)) => {
+                truncate = truncate && busy != 0 || pages > LONG_LOG;
+                written_at = truncate.then(|| Clock::System.now());
             }
             Err(error) => tracing::warn!(error = %error, "could not checkpoint the store, trying again"),
         }

@@ -57,10 +57,10 @@ async fn r1_nothing_is_lost_or_doubled_whenever_the_process_is_killed() {
 
 async fn killed(engines: Engines) {
     // The posts that are there before the first kill, those that come meanwhile, and the kills.
-    let (base, posts) = sized((0, 4_000), (1_000_000, 40_000));
-    let (random, each) = sized((12, 2), (116, 12));
+    let (base, posts) = sized((0, 2_500), (1_000_000, 40_000));
+    let (random, each) = sized((8, 1), (116, 12));
     // Customers on the platform, each of whom gets one reply.
-    let asked = sized(30, 150);
+    let asked = sized(18, 150);
     let mut dice = dice("R1");
     let clock = Clock::System;
     let begun_at = clock.now();
@@ -70,7 +70,9 @@ async fn killed(engines: Engines) {
     let questions: Vec<String> = (0..asked).map(|number| ask(&sample, number)).collect();
 
     // The first process is not killed: it shows how long a start takes, and makes the cases to answer.
-    let mut child = shop.started().await;
+    let settings = [("MOKSORI__PIPELINE__BATCH", "1000"), ("MOKSORI__SEARCH__COMMIT_EVERY", "5s")];
+    let environment = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let mut child = shop.started_as(&Start { environment, ..Start::default() }).await;
     let start = child.age();
     until(&mut child, "all questions have cases", PATIENCE, async |_| {
         (shop.total("kasked").await? >= asked as u64).then_some(())
@@ -81,7 +83,9 @@ async fn killed(engines: Engines) {
         ledger.mend();
         let last = token(ledger.last.unwrap());
         until(&mut child, "the base is there", 10 * PATIENCE, async |_| (shop.total(&last).await? == 1).then_some(())).await;
-        println!("R1 base={base} took={:?}", clock.now().since(begun_at));
+        let wal = std::fs::metadata(shop.data().join("desk.db-wal")).map_or(0, |meta| meta.len());
+        let took = clock.now().since(begun_at);
+        println!("R1 base={base} took={took:?} memory_mib={} wal_mib={}", child.memory_kib("VmHWM") >> 10, wal >> 20);
     }
     let (status, _) = child.terminate().await;
     assert!(status.success(), "{status}");

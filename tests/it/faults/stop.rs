@@ -1,6 +1,12 @@
 //! R3: SIGTERM under load ends the process within ten seconds, and the next one does hardly anything again.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
+
+use moksori::{
+    clock::Clock,
+    queue::{self, Store, Urgency},
+};
+use prometheus::Registry;
 
 use super::{
     Engines, Line,
@@ -68,4 +74,23 @@ async fn asked_to_end(engines: Engines) {
     assert!(slowest < Duration::from_secs(10), "{slowest:?}");
     assert!(again <= BATCH as i64, "{again} records were judged again");
     assert!(under_load > 0, "it was never stopped while it worked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steady_writing_never_keeps_the_stores_log_from_being_copied() {
+    let Some(shop) = Shop::open(Engines::Embedded, "") else { return };
+    fs::create_dir(shop.data()).unwrap();
+    let metrics = queue::Metrics::new(&Registry::new()).unwrap();
+    let store = Store::open(shop.data(), shop.config.queue.clone(), Clock::System, metrics).unwrap();
+    let size = || fs::metadata(shop.data().join("desk.db")).unwrap().len();
+    let (fresh, begun_at, value) = (size(), Clock::System.now(), "x".repeat(100_000));
+    let mut number = 0;
+    while size() <= fresh + 100_000 {
+        let value = value.clone();
+        let saved = store.write(Urgency::Batch, move |tx| tx.save_cursor(&format!("cursor {number}"), &value));
+        saved.await.unwrap();
+        number += 1;
+        assert!(Clock::System.now().since(begun_at) < PATIENCE / 4, "{number} commits and nothing was copied");
+    }
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
 }
