@@ -130,6 +130,7 @@ impl App {
             desk: Arc::clone(&app.desk),
             pipeline: Arc::clone(&app.pipeline),
             index: app.search.clone().zip(reindex),
+            backup: Arc::default(),
             config: config.clone(),
             base: format!("http://{address}"),
         };
