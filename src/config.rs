@@ -254,6 +254,7 @@ impl Config {
         };
         fix(&mut self.data.directory);
         fix(&mut self.connect.directory);
+        self.bus.paths().for_each(fix);
         self.rules.directories.iter_mut().for_each(fix);
         for account in self.brands.iter_mut().flat_map(|brand| &mut brand.accounts) {
             account.path.iter_mut().for_each(fix);
