@@ -331,7 +331,7 @@ pub enum Bus {
     /// On this machine, in the data directory.
     Embedded(Embedded),
     /// On Apache Kafka.
-    Kafka(Kafka),
+    Kafka(Box<Kafka>),
 }
 
 /// The log's one consumer in this process.
@@ -350,7 +350,9 @@ impl Bus {
     pub fn open(dir: &Path, config: Config, clock: Clock, metrics: Metrics) -> Result<Bus, Error> {
         match config.engine {
             Engine::Embedded => Embedded::open(dir, config.keep_days, config.cache_bytes, clock, metrics).map(Bus::Embedded),
-            Engine::Kafka => Kafka::open(&config.clusters, config.topics, config.kafka, clock, metrics).map(Bus::Kafka),
+            Engine::Kafka => {
+                Kafka::open(&config.clusters, config.topics, config.kafka, clock, metrics).map(|log| Bus::Kafka(Box::new(log)))
+            }
         }
     }
 

@@ -5,24 +5,51 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use moksori::clock::Clock;
-use rdkafka::mocking::{MockCluster, MockCoordinator};
+use moksori::{bus::Marks, clock::Clock};
+use rdkafka::{
+    ClientContext,
+    mocking::{MockCluster, MockCoordinator},
+};
 
-use crate::bus_kafka::{Store, entries, insist, open, section, until, work};
+use crate::bus_kafka::{Log, Store, entries, insist, open, section, until, work};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn r4_a_slow_network_and_brokers_that_change_cost_time_and_no_mention() {
-    let cluster = MockCluster::new(3).unwrap();
+/// A log on the cluster; its producer is patient, since a slow network is no failure.
+fn open_on(cluster: &MockCluster<'_, impl ClientContext>) -> Log {
     for topic in ["mock-mentions", "mock-dead", "mock-case_events"] {
         cluster.create_topic(topic, 3, 3).unwrap();
     }
     let brokers = format!("brokers = \"{}\"", cluster.bootstrap_servers());
-    let log = open(&section(&brokers, "mock", 3, "append_timeout = \"20s\"")).unwrap();
+    open(&section(&brokers, "mock", 3, "append_timeout = \"20s\"")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_waits_for_a_store_that_is_down_and_closes_all_the_same() {
+    let cluster = MockCluster::new(1).unwrap();
+    let log = open_on(&cluster);
+    log.bus.append(entries(0..10)).await.unwrap();
+    let asked = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&asked);
+    let marks: Marks = Arc::new(move |_part| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::ready(Err("the store is down".to_owned())))
+    });
+    let reader = log.bus.reader(marks).unwrap();
+    until("the store was asked again", || asked.load(Ordering::SeqCst) > 1).await;
+    let began = Clock::System.now();
+    drop(reader);
+    log.bus.close().await;
+    assert!(Clock::System.now().since(began) < Duration::from_secs(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r4_a_slow_network_and_brokers_that_change_cost_time_and_no_mention() {
+    let cluster = MockCluster::new(3).unwrap();
+    let log = open_on(&cluster);
     let store = Arc::new(Store::default());
     let stop = Arc::new(AtomicBool::new(false));
     let worker = tokio::spawn(work(log.bus.reader(store.marks()).unwrap(), Arc::clone(&store), Arc::clone(&stop)));

@@ -27,6 +27,8 @@ const ASK: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How many records are polled before they are put into the buffers together.
 const TOGETHER: usize = 1_000;
+/// How long to wait before something is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
 /// How often a position past the end of the topic is looked at again before it is believed: a broker that has
 /// just come up may not know its end yet.
 const DOUBTS: u32 = 3;
@@ -47,24 +49,28 @@ type Client = BaseConsumer<Context>;
 /// Starts the thread; it ends when the parts are closing.
 pub(super) fn start(config: ClientConfig, context: Context) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("bus-kafka".into()).spawn(move || {
+        let _ending = Ending(Arc::clone(&context.parts));
         let (parts, metrics, clock) = (Arc::clone(&context.parts), context.metrics.clone(), context.clock.clone());
         let topic = context.topic.clone();
         let client: Client = match config.create_with_context(context) {
             Ok(client) => client,
-            Err(error) => {
-                parts.fail(Error::kafka("start a consumer")(error));
-                return parts.end();
-            }
+            Err(error) => return parts.fail(Error::kafka("start a consumer")(error)),
         };
         if let Err(error) = client.subscribe(&[&topic]) {
-            parts.fail(Error::kafka("subscribe")(error));
-            return parts.end();
+            return parts.fail(Error::kafka("subscribe")(error));
         }
         Polling { client: &client, topic: &topic, parts: &parts, metrics: &metrics, clock: &clock }.run();
-        // Leaves the group, so that others get the partitions at once.
-        drop(client);
-        parts.end();
+        // The client is dropped and leaves the group, so that others get the partitions at once.
     })
+}
+
+/// Tells the reader that the thread has ended, however it did.
+struct Ending(Arc<Parts>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 struct Polling<'a> {
@@ -150,7 +156,11 @@ impl Polling<'_> {
     /// Asks the store once more where it stands, and goes there.
     fn begin_again(&self, part: i32) {
         let context = self.client.context();
-        let Some(position) = context.settle(self.client, part) else { return };
+        let position = match context.settle(self.client, part) {
+            Ok(position) => position,
+            // It stays astray, and other partitions go on meanwhile.
+            Err(why) => return tracing::warn!(part, why, "a partition cannot go on yet, trying again"),
+        };
         let mut list = TopicPartitionList::new();
         let sought = list
             .add_partition_offset(self.topic, part, Offset::Offset(position))
@@ -188,37 +198,34 @@ impl Polling<'_> {
 }
 
 impl Context {
-    /// Finds out where the partition goes on and begins it there; none if the reader closes meanwhile.
-    fn settle(&self, client: &Client, part: i32) -> Option<i64> {
+    /// Finds out where the partition goes on, and begins it there.
+    fn settle(&self, client: &Client, part: i32) -> Result<i64, String> {
+        let id = topic_id(client.client().native_client(), &self.topic, ASK)?;
+        let mark = self.mark(part)?;
         let mut doubts = DOUBTS;
-        loop {
-            match self.stand(client, part) {
-                Ok((_, _, Standing::PastTheEnd(_), _)) if doubts > 0 => doubts -= 1,
-                Ok((id, mark, standing, end)) => {
-                    self.say(part, &id, &mark, standing);
-                    let skipped = if let Standing::Expired(_, skipped) = standing { skipped } else { 0 };
-                    self.parts.begin(part, &id, mark, standing.position(), skipped, end);
-                    return Some(standing.position());
-                }
-                Err(why) => tracing::warn!(part, why, "a partition cannot begin yet, trying again"),
+        let (standing, end) = loop {
+            let (low, high) = client.fetch_watermarks(&self.topic, part, ASK).map_err(|error| error.to_string())?;
+            match Standing::of(&mark, &id, low, high) {
+                Standing::PastTheEnd(_) if doubts > 0 => doubts -= 1,
+                standing => break (standing, high),
             }
-            self.pause(Duration::from_millis(500))?;
-        }
+            self.pause().ok_or("the reader closes")?;
+        };
+        self.say(part, &id, &mark, standing);
+        let skipped = if let Standing::Expired(_, skipped) = standing { skipped } else { 0 };
+        self.parts.begin(part, &id, mark, standing.position(), skipped, end);
+        Ok(standing.position())
     }
 
-    /// The topic's id, what the store holds, what follows, and the topic's end.
-    fn stand(&self, client: &Client, part: i32) -> Result<(String, Mark, Standing, i64), String> {
-        let id = topic_id(client.client().native_client(), &self.topic, ASK)?;
-        let (low, high) = client.fetch_watermarks(&self.topic, part, ASK).map_err(|error| error.to_string())?;
+    /// What the store holds of the partition.
+    fn mark(&self, part: i32) -> Result<Mark, String> {
         let mut closing = self.parts.closing.subscribe();
-        let mark = self.runtime.block_on(async {
+        self.runtime.block_on(async {
             tokio::select! {
                 mark = (self.marks)(part.into()) => mark,
                 _ = closing.wait_for(|closing| *closing) => Err("the reader closes".to_owned()),
             }
-        })?;
-        let standing = Standing::of(&mark, &id, low, high);
-        Ok((id, mark, standing, high))
+        })
     }
 
     /// What must be known of where a partition goes on.
@@ -263,12 +270,12 @@ impl Context {
         }
     }
 
-    /// Waits; none if the reader closes meanwhile.
-    fn pause(&self, span: Duration) -> Option<()> {
+    /// Waits a little; none if the reader closes meanwhile.
+    fn pause(&self) -> Option<()> {
         let mut closing = self.parts.closing.subscribe();
         self.runtime.block_on(async {
             tokio::select! {
-                () = tokio::time::sleep(span) => Some(()),
+                () = tokio::time::sleep(PAUSE) => Some(()),
                 _ = closing.wait_for(|closing| *closing) => None,
             }
         })
@@ -323,12 +330,21 @@ impl ConsumerContext for Context {
 }
 
 impl Context {
+    /// Takes partitions over, each where the store stands; waits for the store as long as it is down.
     fn assign(&self, client: &Client, parts: &[i32]) -> KafkaResult<()> {
         let mut list = TopicPartitionList::new();
         for part in parts {
-            // None: the reader closes, and the group gets them back with it.
-            let Some(position) = self.settle(client, *part) else { return Ok(()) };
-            list.add_partition_offset(&self.topic, *part, Offset::Offset(position))?;
+            let position = loop {
+                match self.settle(client, *part) {
+                    Ok(position) => break Some(position),
+                    Err(why) => tracing::warn!(part, why, "a partition cannot begin yet, trying again"),
+                }
+                if self.pause().is_none() {
+                    break None;
+                }
+            };
+            // None: the reader closes and takes nothing any more, but the group wants an answer.
+            list.add_partition_offset(&self.topic, *part, position.map_or(Offset::End, Offset::Offset))?;
         }
         client.incremental_assign(&list)
     }

@@ -19,6 +19,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use rdkafka::ClientConfig;
@@ -41,6 +42,9 @@ pub use self::{
 
 /// The largest record; brokers and topics that were not made here may take less.
 const MAX_RECORD_BYTES: usize = 16 << 20;
+
+/// How long the brokers have to let a reader go.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The log on Kafka.
 pub struct Kafka {
@@ -180,7 +184,7 @@ impl Kafka {
         // A handful of questions, for tests and tools.
         self.cluster(topic)?.producer.ask(|client| {
             let end = |part: i32| {
-                let watermarks = client.fetch_watermarks(&topic.name, part, std::time::Duration::from_secs(5));
+                let watermarks = client.fetch_watermarks(&topic.name, part, Duration::from_secs(5));
                 watermarks.map(|(_, high)| (part.into(), Position(high))).map_err(Error::kafka("say where it ends"))
             };
             (0..self.partitions).map(end).collect()
@@ -198,8 +202,10 @@ impl Kafka {
     pub(super) async fn close(&self) {
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let left = spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
-        if !left.await.unwrap_or(false) {
-            tracing::error!("a reader of kafka had crashed");
+        match tokio::time::timeout(CLOSE_WITHIN, left).await {
+            Ok(Ok(true)) => {}
+            Ok(_) => tracing::error!("a reader of kafka had crashed"),
+            Err(_) => tracing::warn!("the group was not left in time: it finds out by itself"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication},
     client::Client,
     error::{KafkaError, RDKafkaErrorCode},
     metadata::Metadata,
@@ -110,35 +110,43 @@ async fn create(admin: &AdminClient<Watch>, missing: &[Wanted<'_>]) -> Result<()
 
 /// What is otherwise than it is configured.
 async fn configured(admin: &AdminClient<Watch>, there: &[Wanted<'_>]) -> Result<Vec<String>, Error> {
+    if there.is_empty() {
+        return Ok(Vec::new());
+    }
+    let asked: Vec<ResourceSpecifier<'_>> = there.iter().map(|(_, topic)| ResourceSpecifier::Topic(&topic.name)).collect();
+    let answer = admin.describe_configs(&asked, &AdminOptions::new().request_timeout(Some(ASK * 3))).await;
+    let configs = match answer {
+        Ok(configs) => configs,
+        // Brokers that are not Kafka's own may not know the question.
+        Err(KafkaError::AdminOp(code @ (RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::OperationTimedOut))) => {
+            unchecked(code);
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(Error::kafka("check the topics")(error)),
+    };
     let mut differences = Vec::new();
-    for (key, topic) in there {
-        let asked = [ResourceSpecifier::Topic(&topic.name)];
-        let answer = admin.describe_configs(&asked, &AdminOptions::new().request_timeout(Some(ASK * 5))).await;
-        let config = match answer.map(|mut all| all.pop()) {
-            Ok(Some(Ok(config))) => config,
-            Ok(Some(Err(code))) => {
-                unchecked(topic, code);
+    for config in configs {
+        let config = match config {
+            Ok(config) => config,
+            Err(code) => {
+                unchecked(code);
                 continue;
             }
-            Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature)) => {
-                unchecked(topic, RDKafkaErrorCode::UnsupportedFeature);
-                continue;
-            }
-            Err(error) => return Err(Error::kafka("check the topics")(error)),
-            Ok(None) => continue,
         };
-        let compare = |(name, wanted): (&str, String)| {
-            let found = value(&config, name);
-            (found != wanted && !(name == "cleanup.policy" && same_policy(&found, &wanted)))
-                .then(|| difference(key, topic, name, &found, &wanted))
-        };
-        differences.extend(settings(topic).into_iter().filter_map(compare));
+        let OwnedResourceSpecifier::Topic(name) = &config.specifier else { continue };
+        for (key, topic) in there.iter().filter(|(_, topic)| topic.name == *name) {
+            differences.extend(settings(topic).into_iter().filter_map(|(name, wanted)| {
+                let found = value(&config, name);
+                let same = found == wanted || (name == "cleanup.policy" && same_policy(&found, &wanted));
+                (!same).then(|| difference(key, topic, name, &found, &wanted))
+            }));
+        }
     }
     Ok(differences)
 }
 
-fn unchecked(topic: &Topic, code: RDKafkaErrorCode) {
-    tracing::warn!(topic = topic.name, "the brokers do not say how the topic is configured, so it is not checked: {code}");
+fn unchecked(code: RDKafkaErrorCode) {
+    tracing::warn!("the brokers do not say how topics are configured, so it is not checked: {code}");
 }
 
 fn value(config: &ConfigResource, name: &str) -> String {

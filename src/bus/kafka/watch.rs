@@ -25,7 +25,9 @@ struct Watched {
 
 #[derive(Default)]
 struct Trouble {
-    /// Why no broker can be reached, as far as is known.
+    /// What a broker failed with last.
+    last: Option<String>,
+    /// Why no broker can be reached.
     down: Option<String>,
     /// A broker said that user and password are wrong.
     refused: Option<String>,
@@ -93,14 +95,16 @@ impl ClientContext for Watch {
         self.0.metrics.kafka_errors.with_label_values(&[kind]).inc();
         let first = self.with(|trouble| {
             let first = trouble.down.is_none() && trouble.refused.is_none();
-            if refused {
-                trouble.refused = Some(reason.to_owned());
-            } else if kind != "other" {
-                trouble.down = Some(reason.to_owned());
+            match kind {
+                "authentication" => trouble.refused = Some(reason.to_owned()),
+                // It says how many, and the one before says why.
+                "all_brokers_down" => trouble.down = trouble.last.take().or_else(|| Some(reason.to_owned())),
+                "other" => {}
+                _ => trouble.last = Some(reason.to_owned()),
             }
-            first
+            first && (trouble.down.is_some() || trouble.refused.is_some())
         });
-        if first && kind != "other" {
+        if first {
             let cluster = self.0.cluster.as_str();
             tracing::warn!(cluster, kind, reason, "no connection to kafka");
         }
