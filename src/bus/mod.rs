@@ -40,28 +40,6 @@ const MAX_APPEND_BYTES: usize = 64 << 20;
 #[serde(transparent)]
 pub struct Position(pub i64);
 
-/// What a log carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Topic {
-    /// Mentions on their way to their cases.
-    Mentions,
-    /// What could not be handled: a relay of the store's dead letters.
-    Dead,
-    /// What happened to cases: a relay of the store's events.
-    CaseEvents,
-}
-
-impl Topic {
-    /// The word for it in metrics and in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Topic::Mentions => "mentions",
-            Topic::Dead => "dead",
-            Topic::CaseEvents => "case_events",
-        }
-    }
-}
-
 /// What is appended: one record and where it goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -365,16 +343,6 @@ impl Bus {
         match self {
             Bus::Embedded(log) => log.append(entries).await.map(|_end| ()),
             Bus::Kafka(log) => log.append(entries).await,
-        }
-    }
-
-    /// Appends to a topic other than the mentions'; the embedded log has none, and nobody reads there.
-    ///
-    /// # Errors
-    /// A retryable one when the broker fails; what was published then may be published again.
-    pub async fn publish(&self, _topic: Topic, _entries: Vec<Entry>) -> Result<(), Error> {
-        match self {
-            Bus::Embedded(_) => Ok(()),
         }
     }
 
