@@ -197,8 +197,12 @@ impl Tx<'_> {
     /// When the store cannot be read.
     pub fn reply_in_flight(&self, case: CaseId, text: &str) -> Result<Option<ReplyId>, Error> {
         self.sql.optional(
-            "SELECT id FROM reply WHERE case_id = ?1 AND state IN ('sending', 'unknown', 'parked') AND instr(?2, text) > 0 ORDER BY
-                 id DESC LIMIT 1",
+            self.sql.pick(
+                "SELECT id FROM reply WHERE case_id = ?1 AND state IN ('sending', 'unknown', 'parked') AND instr(?2, text) > 0
+                 ORDER BY id DESC LIMIT 1",
+                "SELECT id FROM reply WHERE case_id = ?1 AND state IN ('sending', 'unknown', 'parked') AND strpos(?2, text) > 0
+                 ORDER BY id DESC LIMIT 1",
+            ),
             &[case.0.into(), text.into()],
             |row| Ok(ReplyId(row.get(0)?)),
         )

@@ -245,7 +245,7 @@ const FILTER: &str = "c.finished = 0 AND c.team_id IN (SELECT value FROM json_ea
      AND (CAST(?4 AS BIGINT) IS NULL OR c.account_id = ?4) AND (?5 = -1 OR (?5 = 0 AND c.assignee_id IS NULL) OR c.assignee_id = ?5)
      AND (CAST(?6 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM mention m WHERE m.id = c.latest_mention_id AND m.lang = ?6))
      AND (CAST(?7 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM mention m JOIN source s ON s.id = m.source_id WHERE m.id = c.latest_mention_id
-          AND (s.key = ?7 OR s.key LIKE ?7 || ':%')))";
+          AND (s.key = ?7 OR substr(s.key, 1, length(?7) + 1) = ?7 || ':')))";
 
 impl QueueFilter {
     /// The parameters 1 to 8 of [`FILTER`] and of what goes with it.
