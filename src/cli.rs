@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{self, App},
+    backup,
     classify::Classifier,
     clock::{Clock, span},
     config::Config,
@@ -83,6 +84,21 @@ enum Command {
     Replay {
         #[command(subcommand)]
         command: ReplayCommand,
+    },
+    /// Copy the desk into a folder, while it runs or not.
+    Backup {
+        /// A folder that is not there yet, or is empty.
+        directory: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Make a desk of a backup. Replies that were on their way wait for a person; everybody signs in again.
+    Restore {
+        /// The backup.
+        directory: PathBuf,
+        /// The new desk's data directory: not there yet, or empty.
+        #[arg(long)]
+        data: PathBuf,
     },
     /// People who sign in.
     User {
@@ -220,6 +236,17 @@ async fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Migrate(place) => migrate(&place),
+        Command::Backup { directory, place } => {
+            let config = place.load()?;
+            let order = backup::Order::new(&config, &place.config, &directory)?;
+            let manifest = backup::ask(&config, order, &Clock::System).await?;
+            println!("{}: {} bytes, the desk as it was after event {}", directory.display(), manifest.bytes(), manifest.event);
+            Ok(())
+        }
+        Command::Restore { directory, data } => {
+            println!("{}", backup::restore(&directory, &data, &Clock::System).await?);
+            Ok(())
+        }
         Command::Replay { command: ReplayCommand::Dead { reason, place } } => {
             let answer = on_desk(&place, "replay dead", json!({ "reason": reason })).await?;
             println!("{} dead letters, {} appended to the log again", answer["dead_letters"], answer["replayed"]);

@@ -26,10 +26,12 @@ pub mod staff;
 pub mod text;
 
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod progress;
 pub mod replay;
 pub mod rules;
 pub mod telemetry;

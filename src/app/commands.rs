@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::engines;
 use crate::{
+    backup,
     bus::Bus,
     config::Config,
     control::{self, Answer, Request},
@@ -27,6 +28,7 @@ pub(super) struct Commands {
     pub(super) base: String,
     /// The index and who keeps it, where this process has one.
     pub(super) index: Option<(Arc<Search>, Reindex)>,
+    pub(super) backup: Arc<backup::Live>,
 }
 
 /// Answers commands until `stop` turns true.
@@ -71,6 +73,12 @@ impl Commands {
                 let documents = self.index()?.1.run().await?;
                 Ok(serde_json::json!({ "documents": documents }))
             }
+            "backup" => {
+                backup::embedded(&self.config)?;
+                let order = serde_json::from_value(request.args)?;
+                self.backup.begin(order, Arc::clone(&self.bus), self.desk.clock().clone())
+            }
+            "backup status" => self.backup.status(&serde_json::from_value::<backup::Order>(request.args)?.to),
             "replay dead" | "replay history" => replay::run(&request, &self.bus, &self.desk, self.pipeline.judges()).await,
             other => bail!("this desk has no command \"{other}\"; it may be older than your moksori program"),
         }

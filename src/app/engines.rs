@@ -7,6 +7,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 
 use crate::{
+    backup,
     bus::{self, Bus},
     clock::Clock,
     config::Config,
@@ -52,6 +53,7 @@ pub fn open_search(config: &Config, registry: &Registry) -> Result<(Arc<Search>,
 /// # Errors
 /// When the store cannot be opened, or no rules were ever right.
 pub async fn open_store(config: &Config, clock: &Clock, registry: &Registry) -> Result<(Arc<Store>, RuleSet)> {
+    backup::unfinished(&config.data.directory)?;
     let store = Store::open(&config.data.directory, config.queue.clone(), clock.clone(), queue::Metrics::new(registry)?)
         .context("failed to open the store")?;
     store.set_catalog(config.catalog()).await?;

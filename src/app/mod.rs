@@ -130,6 +130,7 @@ impl App {
             desk: Arc::clone(&app.desk),
             pipeline: Arc::clone(&app.pipeline),
             index: app.search.clone().zip(reindex),
+            backup: Arc::default(),
             config: config.clone(),
             base: format!("http://{address}"),
         };
@@ -248,11 +249,11 @@ impl App {
         }
     }
 
-    /// What is not well in this process besides the store.
+    /// What is not well in this process, besides reading the store.
     fn health(&self) -> web::Health {
-        let (bus, pipeline) = (Arc::clone(&self.bus), Arc::clone(&self.pipeline));
+        let (bus, pipeline, desk) = (Arc::clone(&self.bus), Arc::clone(&self.pipeline), Arc::clone(&self.desk));
         Arc::new(move || {
-            let parts = [("bus", bus.healthy()), ("pipeline", pipeline.healthy())];
+            let parts = [("bus", bus.healthy()), ("pipeline", pipeline.healthy()), ("store", desk.healthy())];
             parts.into_iter().filter_map(|(part, health)| Some((part, health.err()?))).collect()
         })
     }

@@ -12,7 +12,7 @@ mod people;
 mod replies;
 mod work;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -147,7 +147,13 @@ pub struct Desk {
     policies: RwLock<Arc<Policies>>,
     metrics: Metrics,
     outbox: watch::Sender<u64>,
+    /// When and why the store last could not be written, if nothing was written since.
+    unwritable: Mutex<Option<(Time, String)>>,
 }
+
+/// So long after a failure the store counts as unwell, unless something is written: whoever has to write tries
+/// again sooner than that.
+const UNWELL: Duration = Duration::from_secs(15);
 
 impl Desk {
     /// A desk over a store, with the policies in force.
@@ -159,6 +165,7 @@ impl Desk {
             policies: RwLock::new(Arc::new(policies)),
             metrics,
             outbox: watch::Sender::new(0),
+            unwritable: Mutex::new(None),
         })
     }
 
@@ -184,6 +191,31 @@ impl Desk {
         *current = Arc::new(policies);
     }
 
+    /// Whether the store can be written, as far as the last attempt says; it is not tried here.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn healthy(&self) -> Result<(), String> {
+        let unwritable = self.unwritable.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*unwritable {
+            Some((at, why)) if self.clock.now().since(*at) < UNWELL => Err(why.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn note_health(&self, failure: Option<&Error>) {
+        let mut unwritable = self.unwritable.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            None => *unwritable = None,
+            Some(error) if error.is_retryable() => {
+                let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+                let words: Vec<String> = causes.map(ToString::to_string).collect();
+                *unwritable = Some((self.clock.now(), words.join(": ")));
+            }
+            Some(_) => {}
+        }
+    }
+
     /// One transaction of the desk. What it counts is added to the metrics only once it is committed.
     async fn transact<T: Send + 'static>(
         &self,
@@ -192,7 +224,7 @@ impl Desk {
     ) -> Result<T, Error> {
         let policies = self.policies();
         let config = self.config.clone();
-        let (value, tally) = self
+        let written = self
             .store
             .write(urgency, move |tx| {
                 let (policies, config) = (Arc::clone(&policies), config.clone());
@@ -200,8 +232,9 @@ impl Desk {
                 let value = work(&mut ledger)?;
                 Ok::<_, Error>((value, ledger.tally))
             })
-            .await
-            .inspect_err(|error| self.metrics.refused.with_label_values(&[refusal(error)]).inc())?;
+            .await;
+        self.note_health(written.as_ref().err());
+        let (value, tally) = written.inspect_err(|error| self.metrics.refused.with_label_values(&[refusal(error)]).inc())?;
         for count in tally {
             self.count(&count);
         }

@@ -3,8 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
 };
 
+use moksori::config::Config;
 use regex::Regex;
 use serde_json::Value;
 
@@ -12,10 +14,12 @@ use crate::{catalogue::stages, tidy::files};
 
 /// Named in `deploy/` already, counted once the parts that count them are there.
 const COMING: &[&str] = &[
-    "moksori_bus_kafka_lag_records",
-    "moksori_bus_kafka_rebalances_total",
-    "moksori_bus_kafka_delivery_errors_total",
-    "moksori_bus_kafka_recreated_total",
+    "moksori_bus_lag_records",
+    "moksori_bus_rebalances_total",
+    "moksori_bus_delivery_errors_total",
+    "moksori_bus_recreated_topics_total",
+    "moksori_bus_paused_partitions",
+    "moksori_bus_past_the_end_total",
 ];
 
 fn json(path: &str) -> Value {
@@ -65,6 +69,39 @@ fn dashboards_say_what_they_show() {
         }
         assert!(ids.len() > 5);
     }
+}
+
+const CONFIG: &str = "deploy/config/moksori.toml";
+
+#[test]
+fn the_program_takes_the_configuration() {
+    let loaded = Config::load(Some(Path::new(CONFIG)), &[]);
+    if !COMING.is_empty() {
+        assert!(loaded.unwrap_err().to_string().contains("unknown field `cluster`"));
+        return;
+    }
+    let config = loaded.unwrap_or_else(|error| panic!("{error}"));
+    assert!(config.shared(), "several processes cannot share this");
+    let image = fs::read_to_string("deploy/Dockerfile").unwrap();
+    assert!(image.contains(&format!("VOLUME {}\n", config.data.directory.display())));
+}
+
+#[test]
+fn every_secret_is_handed_over() {
+    let config = fs::read_to_string(CONFIG).unwrap();
+    let secrets: String = files("deploy/kubernetes", &["example"]).into_iter().map(|(_, text)| text).collect();
+    let compose = fs::read_to_string("deploy/compose.yaml").unwrap();
+    let example = fs::read_to_string("deploy/env.example").unwrap();
+    let mut named = 0;
+    for found in Regex::new(r#"env = "(\w+)""#).unwrap().captures_iter(&config) {
+        let name = &found[1];
+        assert!(compose.contains(&format!("{name}: ${{{name}:")), "compose.yaml gives nobody {name}");
+        assert!(example.contains(&format!("\n{name}=\n")), "env.example has no {name}");
+        assert!(secrets.contains(&format!("\n{name}=\n")), "kubernetes/*.env.example have no {name}");
+        named += 1;
+    }
+    let wanted = Regex::new(r"password_env|secrets\.").unwrap().find_iter(&config).count();
+    assert_eq!(named, wanted);
 }
 
 /// The roles that somebody starts, in the order of the files.
@@ -129,5 +166,5 @@ fn quickwit_maps_what_a_mention_has() {
     let mapping = &index["doc_mapping"];
     assert_eq!(mapped(&mapping["field_mappings"], ""), fields);
     assert!(schema["required"].as_array().unwrap().contains(&mapping["timestamp_field"]), "a document may lack its time");
-    assert_eq!(json("deploy/quickwit/source.json")["params"]["topic"], "mentions");
+    assert_eq!(json("deploy/quickwit/source.json")["params"]["topic"], "moksori-mentions");
 }

@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sla", &[]),
     ("control", &[]),
     ("telemetry", &[]),
+    ("progress", &[]),
     ("dispatch", &["classify"]),
     ("queue", &["sla"]),
     ("desk", &["dispatch", "queue", "sla"]),
@@ -35,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// These put the stages together and may name them all.
-const ABOVE: &[&str] = &["app", "cli", "demo", "lib", "main", "replay"];
+const ABOVE: &[&str] = &["app", "backup", "cli", "demo", "lib", "main", "replay"];
 
 /// Every platform is a file in `connectors/`; the program itself knows none. One that the word alone would
 /// not tell from English stands with its host.

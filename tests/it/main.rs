@@ -1,6 +1,7 @@
 //! The one test binary: house rules, connectors, and the stories that the desk is for.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod backup;
 mod browser;
 mod catalogue;
 mod commands;

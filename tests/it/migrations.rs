@@ -1,7 +1,7 @@
 //! Old schemas (R23): a filled one is brought up to date with every row, a broken one is left as it was, a newer
 //! one is refused with a remedy.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use moksori::{
     clock::Clock,
@@ -10,6 +10,8 @@ use moksori::{
 };
 use prometheus::Registry;
 use rusqlite::{Connection, types::Value};
+
+use crate::kit;
 
 /// The schema that the first release wrote.
 const FIRST: &str = include_str!("../../src/queue/migrations/0001_desk.sql");
@@ -155,4 +157,51 @@ fn a_newer_schema_is_refused_with_both_numbers_and_a_remedy() {
         assert!(message.contains(part), "{message}");
     }
     assert_eq!((version(&newer), tables(&newer), rows(&newer, &columns)), (99, columns, kept), "nothing was touched");
+}
+
+#[test]
+fn on_postgresql_a_desk_of_the_first_schema_is_migrated_whole_or_not_at_all() {
+    let Some(server) = kit::postgres::postgres("migrations on PostgreSQL") else { return };
+    let _shared = server.shared();
+    let url = server.database();
+    let config = queue::Config::at(&url, 4, Duration::from_secs(30));
+    let open = || Store::open(Path::new(""), config.clone(), Clock::System, Metrics::new(&Registry::new()).unwrap());
+    let migrate = || Store::migrate(Path::new(""), &config);
+    let ask = |sql: &str| {
+        let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+        let rows = client.simple_query(sql).unwrap();
+        let first = rows.iter().find_map(|message| match message {
+            postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        first.unwrap_or_default()
+    };
+    ask(include_str!("../../src/queue/migrations/postgres/0001_desk.sql"));
+    ask("CREATE TABLE schema_version (version BIGINT PRIMARY KEY); INSERT INTO schema_version VALUES (1);
+         INSERT INTO position (consumer, part, next) VALUES ('triage', 0, 41);
+         INSERT INTO dead_letter (position, at, reason, bytes) VALUES (7, 5, 'nonsense', '\\x00ff');
+         CREATE TABLE lease (surprise TEXT)");
+    let older = open().err().expect("refused").to_string();
+    assert!(older.contains("schema 1") && older.contains("moksori migrate"), "{older}");
+    let failed = migrate().expect_err("it cannot go on");
+    assert!(!failed.is_retryable(), "{failed:?}");
+    let half = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'position' AND column_name = 'log'";
+    assert_eq!((ask("SELECT max(version) FROM schema_version").as_str(), ask(half).as_str()), ("1", "0"));
+    ask("DROP TABLE lease");
+    let known = usize::try_from(newest()).unwrap();
+    assert_eq!(migrate().unwrap(), (1, known));
+    assert_eq!(migrate().unwrap(), (known, known), "a second time there is nothing to do");
+    open().unwrap().close();
+    assert_eq!(ask("SELECT concat_ws('|', consumer, part, next, log) FROM position"), "triage|0|41|");
+    assert_eq!(
+        ask("SELECT concat_ws('|', log, part, position, at, reason, bytes) FROM dead_letter"),
+        "|0|7|5|nonsense|\\x00ff"
+    );
+    ask("INSERT INTO schema_version VALUES (99)");
+    for refused in [open().err().expect("refused"), migrate().expect_err("refused")] {
+        let message = refused.to_string();
+        for part in ["schema 99", &format!("knows {known}"), "run a newer moksori"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
 }

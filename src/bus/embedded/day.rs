@@ -43,7 +43,7 @@ impl Day {
     /// Opens the file of `date` for writing and makes it if need be, to begin at `base`. Returns the
     /// position after its last record too.
     pub(super) fn open(dir: &Path, date: Date, base: Position) -> Result<(Day, Connection, Position), Error> {
-        let path = dir.join(format!("mentions-{date}.db"));
+        let path = dir.join(name(date));
         let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_CREATE)?;
         if format(&connection)? == 0 {
             create(&mut connection, base).map_err(Error::database("make a file"))?;
@@ -55,6 +55,11 @@ impl Day {
         let (base, end) = bounds(&connection).map_err(Error::database("read a file"))?;
         Ok((Day { date, path, base }, connection, end))
     }
+}
+
+/// How the file of a day is called.
+pub(super) fn name(date: Date) -> String {
+    format!("mentions-{date}.db")
 }
 
 /// The day of a time, in UTC.

@@ -9,6 +9,7 @@ mod day;
 mod erase;
 mod reader;
 mod recent;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -157,7 +158,7 @@ impl Embedded {
     /// Makes sure that the next record gets number `at` or a later one. To be called with each consumer's
     /// stored position before anything is appended: a log restored from an older copy, or on a disk that
     /// lied about a write, may end before what a consumer has handled, and numbers must never be used twice.
-    fn go_on_from(&self, at: Position) {
+    pub fn go_on_from(&self, at: Position) {
         if self.shared.advance(at) {
             tracing::warn!(position = at.0, "the log ended before its reader's position, it goes on from there");
         }
@@ -198,6 +199,24 @@ impl Embedded {
     pub async fn retain(&self, unread: Position) -> Result<usize, Error> {
         let (done, answer) = oneshot::channel();
         self.ask(Command::Retain { unread, done }, answer).await
+    }
+
+    /// Copies the log's files into the directory `to` while others append; returns their names. Erasing waits
+    /// for one file at a time.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written; [`Error::Full`] when there is no space.
+    pub async fn snapshot(&self, to: &Path) -> Result<Vec<String>, Error> {
+        let (shared, to) = (Arc::clone(&self.shared), to.to_owned());
+        blocking(move || snapshot::copy(&shared.dir, &to, || held(&shared.erasing))).await
+    }
+
+    /// Copies the files of a log that nobody has open. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`Embedded::snapshot`].
+    pub fn copy_closed(dir: &Path, to: &Path) -> Result<Vec<String>, Error> {
+        snapshot::copy(dir, to, || ())
     }
 
     /// The writer runs.

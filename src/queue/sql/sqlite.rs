@@ -17,7 +17,8 @@ use crate::{
     queue::{Config, Error},
 };
 
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_desk.sql"), include_str!("../migrations/0002_engines.sql")];
+pub(in crate::queue) const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/0001_desk.sql"), include_str!("../migrations/0002_engines.sql")];
 
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

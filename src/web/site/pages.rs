@@ -68,6 +68,7 @@ impl Console {
         let store = self.site.desk.store();
         let mut f = Frame::new(visit.taste.language, self.zone(&visit.viewer), self.site.desk.clock().now());
         f.theme = visit.taste.theme;
+        f.read_only = self.site.desk.healthy().is_err();
         f.csrf = visit.token.csrf();
         f.here.clone_from(&visit.here);
         f.me = Some(Me { initials: visit.viewer.initials.clone(), name: visit.viewer.name.clone() });

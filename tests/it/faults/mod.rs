@@ -6,6 +6,7 @@
 //! `MOKSORI_CHAOS=full` asks for the size of `make chaos`; `docs/testing.md` says how to read the lines.
 
 mod alarms;
+mod backup;
 mod check;
 mod child;
 mod disk;

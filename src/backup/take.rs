@@ -1,0 +1,211 @@
+//! Taking a backup, of a desk that runs as well as of one that does not.
+//!
+//! The store comes first, the log after it: so the log's copy has everything that the store's position still
+//! needs and every cursor names. What came into the log in between is read again from there, which is a no-op
+//! for the store.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+
+use super::{
+    files,
+    manifest::{Kept, MANIFEST, Manifest},
+};
+use crate::{
+    bus::{Bus, Embedded},
+    clock::Clock,
+    config::Config,
+    control::{self, Answer, Request},
+    pipeline::CONSUMER,
+    progress::{Progress, Unit},
+    queue,
+};
+
+/// How often a running desk is asked how far it has come.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What is to be backed up, and where to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where the backup goes: a folder that is not there, or is empty.
+    pub to: PathBuf,
+    /// Files whose digests it notes.
+    pub beside: Vec<PathBuf>,
+}
+
+impl Order {
+    /// A backup of the desk of this configuration, which was read from `file`.
+    ///
+    /// # Errors
+    /// When there is no working directory to complete a path with.
+    pub fn new(config: &Config, file: &Path, to: &Path) -> Result<Order> {
+        let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("{} has no place", path.display()));
+        let mut beside = vec![absolute(file)?];
+        let entries = std::fs::read_dir(&config.connect.directory).into_iter().flatten().flatten();
+        let mut connectors: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        connectors.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+        connectors.sort();
+        for path in connectors {
+            beside.push(absolute(&path)?);
+        }
+        Ok(Order { data: absolute(&config.data.directory)?, to: absolute(to)?, beside })
+    }
+
+    /// Where it is made, until it is whole.
+    pub(super) fn partial(&self) -> PathBuf {
+        let name = self.to.file_name().unwrap_or_default().to_string_lossy();
+        self.to.with_file_name(format!(".{name}.partial"))
+    }
+}
+
+/// Refuses a desk whose cases or mentions are not in its data directory, and says what to do instead.
+///
+/// # Errors
+/// When the desk stands on PostgreSQL or Kafka.
+pub fn embedded(config: &Config) -> Result<()> {
+    if config.queue.engine == queue::Engine::Postgres {
+        bail!(
+            "this desk keeps its cases in PostgreSQL: back that up with pg_dump or its continuous archive; \
+             docs/backup.md says how, and what of Kafka matters"
+        );
+    }
+    Ok(())
+}
+
+/// Bytes that a backup of a data directory has at most.
+pub fn size(data: &Path) -> u64 {
+    let store = ["desk.db", "desk.db-wal"].map(|name| std::fs::metadata(data.join(name)).map_or(0, |facts| facts.len()));
+    store.iter().sum::<u64>() + files::size(&data.join("bus"))
+}
+
+/// Takes a backup; `bus` is the log of the desk that runs in this process, if one does. Whatever fails, nothing
+/// is left of it.
+///
+/// # Errors
+/// When the place is taken, a file cannot be read or written, or the disk is full.
+pub async fn take(order: Order, bus: Option<&Bus>, clock: &Clock) -> Result<Manifest> {
+    let (to, partial) = (order.to.clone(), order.partial());
+    let made = make(&order, bus, clock).await;
+    if made.is_err() {
+        files::remove_all(&partial);
+    }
+    made.map_err(|error| match files::is_full(&error) {
+        true => error.context(format!("no space is left for the backup {}: nothing of it was kept", to.display())),
+        false => error,
+    })
+}
+
+async fn make(order: &Order, bus: Option<&Bus>, clock: &Clock) -> Result<Manifest> {
+    let (to, partial) = (&order.to, order.partial());
+    files::must_be_empty(to)?;
+    if !order.data.join("desk.db").exists() {
+        bail!("there is no desk in {}", order.data.display());
+    }
+    let parent = to.parent().with_context(|| format!("{} cannot be a backup: name a folder in it", to.display()))?;
+    files::create_dir(parent)?;
+    if to.exists() && !files::same_disk(to, parent) {
+        bail!("{} is a disk of its own: name a folder on it, {}", to.display(), to.join("moksori").display());
+    }
+    // What a backup that was killed has left.
+    files::remove_all(&partial);
+    let log = partial.join("bus");
+    files::create_dir(&log)?;
+
+    let taken_at = clock.now().to_string();
+    let oldest = match bus {
+        Some(Bus::Embedded(log)) => Some(log.start().0),
+        #[expect(unreachable_patterns, reason = "the second engine follows")]
+        Some(_) => bail!("this desk keeps its mentions in Kafka; docs/backup.md says what to back up"),
+        None => None,
+    };
+    let (data, store) = (order.data.clone(), partial.join("desk.db"));
+    let copy = spawn_blocking(move || {
+        drop(files::create(&store)?);
+        anyhow::Ok(queue::snapshot(&data, &store).context("failed to copy the store")?)
+    })
+    .await??;
+    let names = match bus {
+        Some(Bus::Embedded(open)) => open.snapshot(&log).await,
+        _ => {
+            let (from, to) = (order.data.join("bus"), log.clone());
+            spawn_blocking(move || if from.exists() { Embedded::copy_closed(&from, &to) } else { Ok(Vec::new()) }).await?
+        }
+    };
+    let names = names.context("failed to copy the log")?;
+    let unread = copy.marks.iter().find(|(consumer, ..)| consumer == CONSUMER).map_or(0, |(.., mark)| mark.next);
+    if let (Some(oldest), Some(Bus::Embedded(open))) = (oldest, bus)
+        && open.start().0 > unread.max(oldest)
+    {
+        bail!("the log let records go that the copy of the store had not read: take the backup again");
+    }
+
+    let mut manifest = Manifest::new(taken_at, copy);
+    let order = order.clone();
+    spawn_blocking(move || {
+        let partial = order.partial();
+        let names = names.into_iter().map(|name| format!("bus/{name}"));
+        for name in std::iter::once("desk.db".to_owned()).chain(names) {
+            let path = partial.join(&name);
+            files::sync(&path)?;
+            manifest.files.push(Kept::of(name, &path)?);
+        }
+        for path in order.beside.iter().filter(|path| path.exists()) {
+            manifest.beside.push(Kept::of(path.display().to_string(), path)?);
+        }
+        files::write(&partial.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
+        files::sync(&partial.join("bus"))?;
+        files::sync(&partial)?;
+        std::fs::rename(&partial, &order.to).with_context(|| format!("failed to name the backup {}", order.to.display()))?;
+        files::sync(order.to.parent().unwrap_or(&order.to))?;
+        Ok(manifest)
+    })
+    .await?
+}
+
+/// `moksori backup`: has the running desk take a backup and tells how far it has come, or takes it ourselves under
+/// the desk's lock when none runs.
+///
+/// # Errors
+/// Those of [`take`], and when the running desk ends before it is done.
+pub async fn ask(config: &Config, order: Order, clock: &Clock) -> Result<Manifest> {
+    embedded(config)?;
+    let mut progress = Progress::new("backup", Unit::Bytes, size(&order.data), clock.clone());
+    let mut request = Request { command: "backup".to_owned(), args: serde_json::to_value(&order)? };
+    let mut begun = false;
+    loop {
+        let answer = match control::ask(&config.data.directory, &request).await? {
+            Some(Answer::Ok(answer)) => answer,
+            Some(Answer::Error(reason)) => bail!("{reason}"),
+            None if begun => bail!("the desk ended before the backup was whole: nothing of it was kept"),
+            None => break,
+        };
+        if let Some(manifest) = answer.get("done") {
+            return Ok(serde_json::from_value(manifest.clone())?);
+        }
+        (begun, request.command) = (true, "backup status".to_owned());
+        progress.at(answer["copied"].as_u64().unwrap_or(0));
+        clock.sleep(LOOK_EVERY).await;
+    }
+    if !config.data.directory.exists() {
+        bail!("there is no desk in {}", config.data.directory.display());
+    }
+    let _lock = control::lock(&config.data.directory)?;
+    let partial = order.partial();
+    let taking = take(order, None, clock);
+    tokio::pin!(taking);
+    loop {
+        tokio::select! {
+            taken = &mut taking => return taken,
+            () = clock.sleep(LOOK_EVERY) => progress.at(files::size(&partial)),
+        }
+    }
+}
