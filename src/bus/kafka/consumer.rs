@@ -146,7 +146,7 @@ impl Polling<'_> {
 
     /// Whether the topic was made anew meanwhile.
     fn look(&self) {
-        match topic_id(self.client.client().native_client(), self.topic, ASK) {
+        match self.client.context().id(self.client, None) {
             Ok(id) if self.parts.logs().iter().any(|log| **log != *id) => self.parts.go_astray(None),
             Ok(_) => {}
             Err(why) => tracing::debug!(why, "the topic's id is not to be had"),
@@ -200,7 +200,7 @@ impl Polling<'_> {
 impl Context {
     /// Finds out where the partition goes on, and begins it there.
     fn settle(&self, client: &Client, part: i32) -> Result<i64, String> {
-        let id = topic_id(client.client().native_client(), &self.topic, ASK)?;
+        let id = self.id(client, Some(part))?;
         let mark = self.mark(part)?;
         let mut doubts = DOUBTS;
         let (standing, end) = loop {
@@ -215,6 +215,15 @@ impl Context {
         let skipped = if let Standing::Expired(_, skipped) = standing { skipped } else { 0 };
         self.parts.begin(part, &id, mark, standing.position(), skipped, end);
         Ok(standing.position())
+    }
+
+    /// The topic's id, as the leader of one of its partitions knows it.
+    fn id(&self, client: &Client, part: Option<i32>) -> Result<String, String> {
+        let metadata = client.fetch_metadata(Some(&self.topic), ASK).map_err(|error| error.to_string())?;
+        let mut parts = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let led = parts.find(|known| known.leader() >= 0 && part.is_none_or(|part| known.id() == part));
+        let leader = led.ok_or("it has no leader")?.leader();
+        topic_id(client.client().native_client(), leader, &self.topic, ASK)
     }
 
     /// What the store holds of the partition.

@@ -27,8 +27,8 @@ fn owned<T>(made: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Result<Owned
     if made.is_null() { Err("out of memory".to_owned()) } else { Ok(Owned(made, destroy)) }
 }
 
-/// The id that the cluster gave the topic when it was made. Blocks for up to `within`.
-pub(super) fn topic_id(client: &NativeClient, topic: &str, within: Duration) -> Result<String, String> {
+/// The id that the cluster gave the topic when it was made, asked of one broker. Blocks for up to `within`.
+pub(super) fn topic_id(client: &NativeClient, broker: i32, topic: &str, within: Duration) -> Result<String, String> {
     let name = CString::new(topic).map_err(|_nul| "a topic's name has no NUL".to_owned())?;
     let millis = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
     let rk = client.ptr();
@@ -45,8 +45,9 @@ pub(super) fn topic_id(client: &NativeClient, topic: &str, within: Duration) -> 
         )
     };
     // SAFETY: all three are alive; the call copies what it needs of them. The one event that comes to a queue
-    // of our own is ours to destroy; no text is asked for why a timeout is refused.
+    // of our own is ours to destroy; no text is asked for why an option is refused.
     let event = unsafe {
+        sys::rd_kafka_AdminOptions_set_broker(options.0, broker, ptr::null_mut(), 0);
         sys::rd_kafka_AdminOptions_set_request_timeout(options.0, millis, ptr::null_mut(), 0);
         sys::rd_kafka_DescribeTopics(rk, topics.0, options.0, queue.0);
         sys::rd_kafka_queue_poll(queue.0, millis.saturating_add(1_000))
