@@ -23,10 +23,18 @@ async fn r3_asked_to_end_under_load_it_ends_in_time_and_leaves_nothing_half_done
     asked_to_end(Engines::Embedded).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn r3_asked_to_end_under_load_it_ends_in_time_and_leaves_nothing_half_done_outgrown() {
+    asked_to_end(Engines::Outgrown).await;
+}
+
 async fn asked_to_end(engines: Engines) {
-    let (rounds, posts) = sized((2, 2_000), (20, 400_000));
+    let (rounds, posts) = match engines {
+        Engines::Embedded => sized((2, 2_000), (20, 400_000)),
+        Engines::Outgrown => sized((1, 800), (10, 100_000)),
+    };
     let mut dice = dice("R3");
-    let Some(shop) = Shop::open(engines, &format!("[pipeline]\nbatch = {BATCH}\n")) else { return };
+    let Some(shop) = Shop::open("R3", engines, &format!("[pipeline]\nbatch = {BATCH}\n")) else { return };
     let mut ledger = shop.ledger(posts, USUAL, &mut dice);
     let lines = ledger.left();
     let (mut slowest, mut again, mut under_load) = (Duration::ZERO, 0, 0);
@@ -78,7 +86,7 @@ async fn asked_to_end(engines: Engines) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn steady_writing_never_keeps_the_stores_log_from_being_copied() {
-    let Some(shop) = Shop::open(Engines::Embedded, "") else { return };
+    let Some(shop) = Shop::open("R3", Engines::Embedded, "") else { return };
     fs::create_dir(shop.data()).unwrap();
     let metrics = queue::Metrics::new(&Registry::new()).unwrap();
     let store = Store::open(shop.data(), shop.config.queue.clone(), Clock::System, metrics).unwrap();
