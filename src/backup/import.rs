@@ -176,9 +176,7 @@ impl Load {
                 bail!("the store is not empty, {name} has {count} rows: import takes a new, empty one");
             }
         }
-        if let Bus::Embedded(log) = bus
-            && log.end().0 > 0
-        {
+        if bus.embedded().is_some_and(|log| log.end().0 > 0) {
             bail!("the log is not empty: import takes a new, empty data directory");
         }
         self.save(store).await?;
@@ -220,7 +218,7 @@ impl Load {
 
     /// Appends what the old desk had not handled.
     async fn tail(&mut self, store: &Store, bus: &Bus, seen: &mut impl FnMut(u64)) -> Result<()> {
-        if let Bus::Embedded(log) = bus {
+        if let Some(log) = bus.embedded() {
             // The positions were kept: the new log's numbers follow the old one's.
             log.go_on_from(Position(self.export.position));
         }
@@ -253,7 +251,7 @@ impl Load {
 fn kept_here(table: &str, bus: &Bus) -> bool {
     match table {
         "lease" => false,
-        "position" => matches!(bus, Bus::Embedded(_)),
+        "position" => bus.embedded().is_some(),
         _ => true,
     }
 }

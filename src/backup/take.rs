@@ -100,15 +100,16 @@ async fn make(order: Order, bus: Option<&Bus>, clock: &Clock) -> Result<Manifest
     files::create_dir(&log)?;
 
     let taken_at = clock.now().to_string();
-    let oldest = bus.map_or(0, oldest);
+    let log_here = bus.and_then(Bus::embedded);
+    let oldest = log_here.map_or(0, |log| log.start().0);
     let data = order.data.clone();
     let copy = spawn_blocking(move || {
         drop(files::create(&store)?);
         queue::snapshot(&data, &store).context("failed to copy the store")
     })
     .await??;
-    let names = match bus {
-        Some(Bus::Embedded(open)) => open.snapshot(&log).await,
+    let names = match log_here {
+        Some(open) => open.snapshot(&log).await,
         None => {
             let from = order.data.join("bus");
             spawn_blocking(move || if from.exists() { Embedded::copy_closed(&from, &log) } else { Ok(Vec::new()) }).await?
@@ -116,7 +117,7 @@ async fn make(order: Order, bus: Option<&Bus>, clock: &Clock) -> Result<Manifest
     };
     let names = names.context("failed to copy the log")?;
     let unread = copy.marks.iter().find(|(consumer, ..)| consumer == CONSUMER).map_or(0, |(.., mark)| mark.next);
-    if bus.map_or(0, self::oldest) > unread.max(oldest) {
+    if log_here.map_or(0, |log| log.start().0) > unread.max(oldest) {
         bail!("the log let records go that the copy of the store had not read: take the backup again");
     }
 
@@ -137,13 +138,6 @@ async fn make(order: Order, bus: Option<&Bus>, clock: &Clock) -> Result<Manifest
         Ok(manifest)
     })
     .await?
-}
-
-/// The oldest record that a log of this process keeps.
-fn oldest(bus: &Bus) -> i64 {
-    match bus {
-        Bus::Embedded(log) => log.start().0,
-    }
 }
 
 /// `moksori backup`: has the running desk take a backup and tells how far it has come, or takes it ourselves under

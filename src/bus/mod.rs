@@ -258,6 +258,13 @@ impl Bus {
         }
     }
 
+    /// The log of this machine, if it is one.
+    pub fn embedded(&self) -> Option<&Embedded> {
+        match self {
+            Bus::Embedded(log) => Some(log),
+        }
+    }
+
     /// A consumer of the mentions that goes on where `marks` say.
     ///
     /// # Errors
