@@ -14,3 +14,4 @@ mod migrations;
 mod store;
 mod stories;
 mod tidy;
+mod transfer;
