@@ -36,7 +36,7 @@ impl Engines {
     fn name(self) -> &'static str {
         match self {
             Engines::Embedded => "sqlite+embedded",
-            Engines::Outgrown => "postgres+embedded",
+            Engines::Outgrown => "postgres+kafka",
         }
     }
 }

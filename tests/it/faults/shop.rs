@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -24,6 +25,7 @@ use super::{
 use crate::kit::{
     SHOP,
     engines::{Alone, Shared},
+    kafka::{Kafka, kafka},
     postgres::{Postgres, postgres},
 };
 
@@ -37,8 +39,10 @@ pub struct Shop {
     pub path: PathBuf,
     /// The server that holds the cases, where one does; a test that breaks it has it alone.
     pub postgres: Option<&'static Postgres>,
-    _shared: Option<Shared<'static>>,
-    _alone: Option<Alone<'static>>,
+    /// The broker, where there is one.
+    pub kafka: Option<&'static Kafka>,
+    _shared: [Option<Shared<'static>>; 2],
+    _alone: [Option<Alone<'static>>; 2],
 }
 
 /// Dice that another run can throw again: their seed is printed and read from `MOKSORI_KILL_SEED`.
@@ -58,8 +62,9 @@ impl Shop {
     /// The same for a fault in the engines themselves, which must not strike other tests.
     pub fn open_alone(fault: &str, engines: Engines, more: &str) -> Option<Shop> {
         let mut shop = Shop::open(fault, engines, more)?;
-        shop._shared = None;
-        shop._alone = shop.postgres.map(Postgres::alone);
+        // Both, in this order everywhere, so that two such tests never wait for each other.
+        shop._shared = [None, None];
+        shop._alone = [shop.postgres.map(Postgres::alone), shop.kafka.map(Kafka::alone)];
         Some(shop)
     }
 
@@ -69,10 +74,15 @@ impl Shop {
             Engines::Embedded => None,
             Engines::Outgrown => Some(postgres(fault)?),
         };
-        let shared = postgres.map(Postgres::shared);
+        let kafka = match engines {
+            Engines::Embedded => None,
+            Engines::Outgrown => Some(kafka(fault)?),
+        };
+        let shared = [postgres.map(Postgres::shared), kafka.map(Kafka::shared)];
         let store = postgres.map_or_else(String::new, |postgres| {
             format!("[queue]\nengine = \"postgres\"\n[queue.postgres]\nurl = \"{}\"\n", postgres.database())
         });
+        let log = kafka.map_or_else(String::new, log);
         let dir = tempfile::tempdir().unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let connectors = dir.path().join("connectors");
@@ -97,6 +107,7 @@ impl Shop {
             r#"
 {more}
 {store}
+{log}
 [server]
 listen = "127.0.0.1:0"
 [data]
@@ -131,7 +142,7 @@ interval = "20ms"
                 Command::new(env!("CARGO_BIN_EXE_moksori")).args(["migrate", "--config"]).arg(&path).output().unwrap();
             assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         }
-        Some(Shop { dir, config, path, postgres, _shared: shared, _alone: None })
+        Some(Shop { dir, config, path, postgres, kafka, _shared: shared, _alone: [None, None] })
     }
 
     /// Its directory; the data are in `data` within.
@@ -210,6 +221,21 @@ interval = "20ms"
         assert_eq!(panic, None, "{tail}");
         check::all(&self.config, ledger, &check::Expected { dead_letters, ..check::Expected::nothing_else(stopped_at) }).await
     }
+}
+
+/// Topics and a group of a shop's own on the broker.
+fn log(kafka: &Kafka) -> String {
+    static SHOPS: AtomicUsize = AtomicUsize::new(0);
+    let number = SHOPS.fetch_add(1, Ordering::Relaxed);
+    let topics = [("mentions", 3), ("dead", 1), ("case_events", 1)].map(|(topic, partitions)| {
+        format!("[bus.topics.{topic}]\nname = \"shop-{number}-{topic}\"\npartitions = {partitions}\nreplication = 1\n")
+    });
+    format!(
+        "[bus]\nengine = \"kafka\"\n[[bus.cluster]]\nname = \"main\"\nbrokers = \"{}\"\n\
+         [bus.kafka]\ngroup = \"shop-{number}\"\nsession_timeout = \"6s\"\n{}",
+        kafka.bootstrap(),
+        topics.concat()
+    )
 }
 
 /// Waits until `look` finds something; the process must live on.
