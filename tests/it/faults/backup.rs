@@ -175,7 +175,7 @@ async fn unread(config: &Config) {
 async fn an_import_that_is_killed_goes_on_and_loads_every_row_once() {
     let engines = Engines::Embedded;
     let mut dice = dice("import");
-    let Some(shop) = Shop::open(engines, "") else { return };
+    let Some(shop) = Shop::open("R24", engines, "") else { return };
     let mut ledger = shop.ledger(sized(1_500, 50_000), USUAL, &mut dice);
     let mut child = shop.started_as(&Start::default()).await;
     ledger.write(ledger.left() / 2, &mut dice);
@@ -189,7 +189,7 @@ async fn an_import_that_is_killed_goes_on_and_loads_every_row_once() {
     let output = moksori(&["export", "--config"], &[&shop.path, &export], &[]);
     assert!(output.status.success(), "{}", said(&output));
 
-    let other = Shop::open(engines, "").unwrap();
+    let other = Shop::open("R24", engines, "").unwrap();
     let (mut kills, kinds) = (0, sized(4, 12));
     loop {
         let point = match kills {
