@@ -254,6 +254,7 @@ impl Config {
         };
         fix(&mut self.data.directory);
         fix(&mut self.connect.directory);
+        self.bus.paths().for_each(fix);
         self.rules.directories.iter_mut().for_each(fix);
         for account in self.brands.iter_mut().flat_map(|brand| &mut brand.accounts) {
             account.path.iter_mut().for_each(fix);
@@ -265,9 +266,10 @@ impl Config {
         if self.server.roles.is_empty() {
             return Err(wrong("server.roles is empty, so this process would do nothing; remove it to have all".into()));
         }
-        if Role::ALL.iter().any(|role| !self.does(*role)) && !self.shared() {
+        let alone = !self.shared() || self.bus.engine != bus::Engine::Kafka;
+        if Role::ALL.iter().any(|role| !self.does(*role)) && alone {
             return Err(wrong(
-                "server.roles leaves work to other processes, but they cannot share this store: set queue.engine = \"postgres\" \
+                "server.roles leaves work to other processes, but they cannot share this store or this log: set queue.engine = \"postgres\" \
                  and bus.engine = \"kafka\", or leave server.roles out"
                     .into(),
             ));

@@ -93,6 +93,9 @@ impl Leases {
                 }
                 self.metrics.held.with_label_values(&[&name]).set(0);
                 self.give_back(&name).await;
+                if *stop.borrow() {
+                    return;
+                }
             }
             tokio::select! {
                 () = self.clock.sleep(ASK_EVERY) => {}

@@ -23,7 +23,7 @@ use crate::{
     classify::{Classifier, Input},
     clock::{Clock, random_bytes},
     crash,
-    desk::{Desk, Finding, Intake, Judged, Taken},
+    desk::{self, Desk, Finding, Intake, Judged, Taken},
     dispatch::{Dispatcher, Facts},
     mention::{Envelope, Label, Lang, Op, Side, Verdict},
     text,
@@ -179,27 +179,32 @@ impl Pipeline {
         })
     }
 
-    async fn judge(self: &Arc<Self>, batch: Batch) -> Result<Intake, Gone> {
+    /// Reads the records; what cannot be read is dead.
+    fn parse(&self, batch: Batch) -> (Intake, Vec<(Record, Envelope)>) {
         self.metrics.read.inc_by(u64::try_from(batch.records.len()).unwrap_or(0));
-        let mut intake = Intake {
-            consumer: CONSUMER,
-            part: batch.part,
-            from: batch.from,
-            to: batch.to,
-            mentions: Vec::with_capacity(batch.records.len()),
-            dead: Vec::new(),
-        };
         let mut envelopes = Vec::with_capacity(batch.records.len());
+        let mut dead = Vec::new();
         for record in batch.records.into_iter().filter(|record| !record.erased) {
             match Envelope::parse(&record.bytes) {
                 Ok(envelope) => envelopes.push((record, envelope)),
                 Err(reason) => {
                     self.metrics.dead.inc();
-                    intake.dead.push((record.position.0, reason, record.bytes));
+                    dead.push((record.position.0, reason, record.bytes));
                 }
             }
         }
-        let answers = self.labels_of_parents(&envelopes).await;
+        let mentions = Vec::with_capacity(envelopes.len());
+        let intake = Intake { consumer: CONSUMER, part: batch.part, from: batch.from, to: batch.to, mentions, dead };
+        (intake, envelopes)
+    }
+
+    /// Has all of them judged on the thread for it.
+    async fn judge(
+        self: &Arc<Self>,
+        mut intake: Intake,
+        envelopes: Vec<(Record, Envelope)>,
+        answers: HashMap<String, Label>,
+    ) -> Result<Intake, Gone> {
         let pipeline = Arc::clone(self);
         let (answer, judged) = oneshot::channel();
         let job: Job = Box::new(move || {
@@ -213,20 +218,15 @@ impl Pipeline {
     }
 
     /// The stored label of each post that somebody answers.
-    async fn labels_of_parents(&self, envelopes: &[(Record, Envelope)]) -> HashMap<String, Label> {
+    async fn labels_of_parents(&self, envelopes: &[(Record, Envelope)]) -> Result<HashMap<String, Label>, desk::Error> {
         let asked: Vec<(String, String)> =
             envelopes.iter().filter_map(|(_, envelope)| Some((envelope.source.clone(), envelope.parent.clone()?))).collect();
         if asked.is_empty() {
-            return HashMap::new();
+            return Ok(HashMap::new());
         }
         let keys: Vec<String> = asked.iter().map(|(source, id)| format!("{source}/{id}")).collect();
-        match self.desk.store().read(move |reader| reader.labels(&asked)).await {
-            Ok(labels) => keys.into_iter().zip(labels).filter_map(|(key, label)| Some((key, label?))).collect(),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "judging a batch without its threads");
-                HashMap::new()
-            }
-        }
+        let labels = self.desk.store().read(move |reader| reader.labels(&asked)).await.map_err(desk::Error::Store)?;
+        Ok(keys.into_iter().zip(labels).filter_map(|(key, label)| Some((key, label?))).collect())
     }
 
     fn judge_all(&self, envelopes: Vec<(Record, Envelope)>, mut labels: HashMap<String, Label>, intake: &mut Intake) {
@@ -345,7 +345,18 @@ impl Run {
         let pipeline = Arc::clone(&self.pipeline);
         pipeline.metrics.lag.set(self.reader.lag() + i64::try_from(batch.records.len()).unwrap_or(0));
         crash::point("judging");
-        let intake = match pipeline.judge(batch).await {
+        let (intake, envelopes) = pipeline.parse(batch);
+        let mut tries = 0;
+        let answers = loop {
+            match pipeline.labels_of_parents(&envelopes).await {
+                Ok(answers) => break answers,
+                Err(error) => {
+                    tries += 1;
+                    self.wait_after(&error, "look up who is answered", tries).await?;
+                }
+            }
+        };
+        let intake = match pipeline.judge(intake, envelopes, answers).await {
             Ok(intake) => intake,
             Err(error) => {
                 self.wait_after(&error, "judge a batch", 1).await;
@@ -354,7 +365,7 @@ impl Run {
         };
         crash::point("judging");
         let mut halves = vec![Arc::new(intake)];
-        let mut tries = 0;
+        tries = 0;
         while let Some(intake) = halves.pop() {
             match pipeline.desk.take_in(Arc::clone(&intake)).await {
                 Ok(Taken::Stored) => {

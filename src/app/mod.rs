@@ -34,7 +34,7 @@ use crate::{
     desk::{self, Desk},
     index::Follower,
     lease::{self, Leases, Work},
-    notify::{self, Relay},
+    notify::{self, Relays},
     pipeline::{self, Pipeline},
     queue::Store,
     rules::RuleSet,
@@ -117,7 +117,7 @@ impl App {
         }
         if config.does(Role::Clock) {
             app.keep_time();
-            if config.shared() {
+            if app.bus.relays() {
                 app.relay()?;
             }
         }
@@ -202,14 +202,16 @@ impl App {
 
     /// Other systems learn what happened, where they read it from Kafka.
     fn relay(&mut self) -> Result<()> {
-        let relay = Relay {
+        let relays = Relays {
             store: Arc::clone(&self.store),
             bus: Arc::clone(&self.bus),
             clock: self.clock.clone(),
             metrics: notify::Metrics::new(&self.registry)?,
         };
-        let (relay, leases) = (Arc::new(relay), self.leases.clone());
-        self.stage("relay", |stop| alone(leases, "relay".to_owned(), stop, move |stop| Box::pin(Arc::clone(&relay).run(stop))));
+        let (relays, leases) = (Arc::new(relays), self.leases.clone());
+        self.stage("relay", |stop| {
+            alone(leases, "relay".to_owned(), stop, move |stop| Box::pin(Arc::clone(&relays).run(stop)))
+        });
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 //! (`docs/adr/0002-no-read-before-fsync.md`).
 
 mod embedded;
+mod kafka;
 
 use std::{
     io,
@@ -16,6 +17,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +27,10 @@ use crate::{
     metrics::DELAY_SECONDS,
 };
 
-pub use self::embedded::Embedded;
+pub use self::{
+    embedded::Embedded,
+    kafka::{Cleanup, Cluster, Kafka, Mechanism, Security, Settings, Topic, Topics},
+};
 
 /// The most bytes one append may have; far above any page of mentions.
 const MAX_APPEND_BYTES: usize = 64 << 20;
@@ -34,28 +39,6 @@ const MAX_APPEND_BYTES: usize = 64 << 20;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(pub i64);
-
-/// What a log carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Topic {
-    /// Mentions on their way to their cases.
-    Mentions,
-    /// What could not be handled: a relay of the store's dead letters.
-    Dead,
-    /// What happened to cases: a relay of the store's events.
-    CaseEvents,
-}
-
-impl Topic {
-    /// The word for it in metrics and in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Topic::Mentions => "mentions",
-            Topic::Dead => "dead",
-            Topic::CaseEvents => "case_events",
-        }
-    }
-}
 
 /// What is appended: one record and where it goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,10 +95,45 @@ pub type Marks = Arc<dyn Fn(i64) -> BoxFuture<'static, Result<Mark, String>> + S
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// What carries the log.
+    pub engine: Engine,
     /// Whole days that are kept besides today; a day that is not read to its end stays longer.
     pub keep_days: u32,
     /// Memory for the newest records, which consumers read without touching the disk.
     pub cache_bytes: usize,
+    /// Kafka clusters by name.
+    #[serde(default, rename = "cluster")]
+    pub clusters: Vec<Cluster>,
+    /// Kafka topics.
+    pub topics: Topics,
+    /// How Kafka's clients behave.
+    pub kafka: Settings,
+}
+
+/// What carries the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Files in the data directory.
+    Embedded,
+    /// A topic on a Kafka cluster.
+    Kafka,
+}
+
+impl Config {
+    /// The paths in it, which are relative to its file.
+    pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.clusters.iter_mut().flat_map(|cluster| cluster.password_file.iter_mut().chain(&mut cluster.ca_file))
+    }
+}
+
+/// What of the store is relayed to Kafka, for others to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relay {
+    /// Dead letters.
+    Dead,
+    /// The store's events, keyed by case.
+    CaseEvents,
 }
 
 /// Why the log could not do it.
@@ -162,6 +180,46 @@ pub enum Error {
     /// The store could not say where the reader stands.
     #[error("the reader's position could not be had: {0}")]
     Marks(String),
+    /// The configuration of a Kafka cluster is wrong.
+    #[error("kafka cluster \"{cluster}\": {what}")]
+    Setting {
+        /// Its name.
+        cluster: String,
+        /// What is wrong, and the remedy.
+        what: String,
+    },
+    /// A cluster refused user and password.
+    #[error("kafka cluster \"{cluster}\": the broker refused user \"{user}\": check {key} ({why})")]
+    Refused {
+        /// Its name.
+        cluster: String,
+        /// As whom.
+        user: String,
+        /// The key of the configuration that says where the password is.
+        key: &'static str,
+        /// What it said.
+        why: String,
+    },
+    /// No broker of a cluster answers.
+    #[error("kafka cluster \"{cluster}\" cannot be reached ({why}): check its brokers and the network")]
+    Unreachable {
+        /// Its name.
+        cluster: String,
+        /// What the client said last.
+        why: String,
+    },
+    /// Topics are otherwise than they are configured.
+    #[error("{0}")]
+    Topics(String),
+    /// A broker or the client failed.
+    #[error("kafka could not {doing}")]
+    Kafka {
+        /// What it was doing.
+        doing: &'static str,
+        /// What the client said.
+        #[source]
+        source: KafkaError,
+    },
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
@@ -171,11 +229,20 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::Full | Error::Directory { .. } | Error::Marks(_) => true,
+            Error::Full | Error::Directory { .. } | Error::Marks(_) | Error::Unreachable { .. } | Error::Refused { .. } => true,
+            Error::Kafka { source, .. } => !matches!(
+                source.rdkafka_error_code(),
+                Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::TopicAuthorizationFailed)
+            ),
             Error::Database { source, .. } => {
                 !matches!(source.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
             }
-            Error::Format { .. } | Error::TooLarge { .. } | Error::TooManyKeys | Error::Closed => false,
+            Error::Setting { .. }
+            | Error::Topics(_)
+            | Error::Format { .. }
+            | Error::TooLarge { .. }
+            | Error::TooManyKeys
+            | Error::Closed => false,
         }
     }
 
@@ -185,6 +252,11 @@ impl Error {
             Some(ErrorCode::DiskFull) => Error::Full,
             _ => Error::Database { doing, source: Arc::new(source) },
         }
+    }
+
+    /// Turns what the Kafka client said into ours, for use in `map_err`.
+    fn kafka(doing: &'static str) -> impl Fn(KafkaError) -> Error {
+        move |source| Error::Kafka { doing, source }
     }
 
     fn directory(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
@@ -211,6 +283,22 @@ crate::metrics! {
         skipped: IntCounter = "moksori_bus_skipped_total",
         /// Records whose text was erased.
         erased: IntCounter = "moksori_bus_erased_records_total",
+        /// Partitions of the Kafka topic that this process reads.
+        partitions: IntGauge = "moksori_bus_partitions",
+        /// Partitions that are not read ahead for a while, since the store is behind.
+        paused_partitions: IntGauge = "moksori_bus_paused_partitions",
+        /// Records of each partition that this process has still to read. Should return to 0.
+        lag: IntGaugeVec = "moksori_bus_lag_records" ["partition"],
+        /// Times that partitions came to this process or went.
+        rebalances: IntCounter = "moksori_bus_rebalances_total",
+        /// Appends to Kafka that failed, by reason: timeout, too_large, unknown_topic, few_replicas, not_allowed, other.
+        delivery_errors: IntCounterVec = "moksori_bus_delivery_errors_total" ["kind"],
+        /// Errors of the connection to Kafka: authentication, all_brokers_down, transport, resolve, tls, other.
+        kafka_errors: IntCounterVec = "moksori_bus_kafka_errors_total" ["kind"],
+        /// Partitions of a topic that is not the one that the store knows: it was read from its beginning.
+        recreated: IntCounter = "moksori_bus_recreated_topics_total",
+        /// Positions past the end of the topic: the brokers have lost records, and the rest was read again.
+        past_the_end: IntCounter = "moksori_bus_past_the_end_total",
         /// The number the next record gets; minus the pipeline's position it is the backlog.
         end: IntGauge = "moksori_bus_end_position",
     }
@@ -220,12 +308,16 @@ crate::metrics! {
 pub enum Bus {
     /// On this machine, in the data directory.
     Embedded(Embedded),
+    /// On Apache Kafka.
+    Kafka(Box<Kafka>),
 }
 
 /// The log's one consumer in this process.
 pub enum Reader {
     /// Of the log on this machine.
     Embedded(embedded::Reader),
+    /// Of a topic on Kafka.
+    Kafka(kafka::Reader),
 }
 
 impl Bus {
@@ -234,7 +326,12 @@ impl Bus {
     /// # Errors
     /// When it cannot be used, with the remedy.
     pub fn open(dir: &Path, config: Config, clock: Clock, metrics: Metrics) -> Result<Bus, Error> {
-        Embedded::open(dir, config.keep_days, config.cache_bytes, clock, metrics).map(Bus::Embedded)
+        match config.engine {
+            Engine::Embedded => Embedded::open(dir, config.keep_days, config.cache_bytes, clock, metrics).map(Bus::Embedded),
+            Engine::Kafka => {
+                Kafka::open(&config.clusters, config.topics, config.kafka, clock, metrics).map(|log| Bus::Kafka(Box::new(log)))
+            }
+        }
     }
 
     /// Appends the entries and returns when they are durable; those of one thread stay in order. Waits while
@@ -245,16 +342,7 @@ impl Bus {
     pub async fn append(&self, entries: Vec<Entry>) -> Result<(), Error> {
         match self {
             Bus::Embedded(log) => log.append(entries).await.map(|_end| ()),
-        }
-    }
-
-    /// Appends to a topic other than the mentions'; the embedded log has none, and nobody reads there.
-    ///
-    /// # Errors
-    /// A retryable one when the broker fails; what was published then may be published again.
-    pub async fn publish(&self, _topic: Topic, _entries: Vec<Entry>) -> Result<(), Error> {
-        match self {
-            Bus::Embedded(_) => Ok(()),
+            Bus::Kafka(log) => log.append(entries).await,
         }
     }
 
@@ -262,6 +350,7 @@ impl Bus {
     pub fn embedded(&self) -> Option<&Embedded> {
         match self {
             Bus::Embedded(log) => Some(log),
+            Bus::Kafka(_) => None,
         }
     }
 
@@ -272,6 +361,7 @@ impl Bus {
     pub fn reader(&self, marks: Marks) -> Result<Reader, Error> {
         match self {
             Bus::Embedded(log) => Ok(Reader::Embedded(embedded::Reader::new(log.clone(), marks))),
+            Bus::Kafka(log) => log.reader(marks).map(Reader::Kafka),
         }
     }
 
@@ -283,7 +373,25 @@ impl Bus {
     pub async fn erase(&self, posts: &[(String, String)]) -> Result<usize, Error> {
         match self {
             Bus::Embedded(log) => log.erase(posts).await,
+            Bus::Kafka(log) => log.erase(posts).await,
         }
+    }
+
+    /// Relays what the store holds to others; the embedded log has nobody who would read it. What shares a
+    /// thread stays in order.
+    ///
+    /// # Errors
+    /// When the broker fails; what was relayed then may be relayed again.
+    pub async fn relay(&self, relay: Relay, entries: &[Entry]) -> Result<(), Error> {
+        match self {
+            Bus::Embedded(_) => Ok(()),
+            Bus::Kafka(log) => log.relay(relay, entries).await,
+        }
+    }
+
+    /// Whether somebody may read what is relayed.
+    pub fn relays(&self) -> bool {
+        matches!(self, Bus::Kafka(_))
     }
 
     /// Removes the days of the embedded log that are older than the configuration keeps, up to the first
@@ -294,6 +402,7 @@ impl Bus {
     pub async fn retain(&self, unread: Position) -> Result<usize, Error> {
         match self {
             Bus::Embedded(log) => log.retain(unread).await,
+            Bus::Kafka(_) => Ok(0),
         }
     }
 
@@ -304,6 +413,7 @@ impl Bus {
     pub async fn ends(&self) -> Result<Vec<(i64, Position)>, Error> {
         match self {
             Bus::Embedded(log) => Ok(vec![(0, log.end())]),
+            Bus::Kafka(log) => log.ends().await,
         }
     }
 
@@ -314,6 +424,7 @@ impl Bus {
     pub fn healthy(&self) -> Result<(), String> {
         match self {
             Bus::Embedded(log) => log.healthy(),
+            Bus::Kafka(log) => log.healthy(),
         }
     }
 
@@ -321,6 +432,7 @@ impl Bus {
     pub async fn close(&self) {
         match self {
             Bus::Embedded(log) => log.close().await,
+            Bus::Kafka(log) => log.close().await,
         }
     }
 }
@@ -334,6 +446,7 @@ impl Reader {
     pub async fn next(&mut self, max: usize) -> Result<Batch, Error> {
         match self {
             Reader::Embedded(reader) => reader.next(max).await,
+            Reader::Kafka(reader) => reader.next(max).await,
         }
     }
 
@@ -344,13 +457,15 @@ impl Reader {
                 debug_assert_eq!(part, 0, "the embedded log has one partition");
                 reader.reset();
             }
+            Reader::Kafka(reader) => reader.reset(part),
         }
     }
 
     /// The store holds everything of `part` before `to`; what watches the log from outside may know.
-    pub fn stored(&mut self, _part: i64, _to: &Mark) {
+    pub fn stored(&mut self, part: i64, to: &Mark) {
         match self {
             Reader::Embedded(_) => {}
+            Reader::Kafka(reader) => reader.stored(part, to),
         }
     }
 
@@ -358,6 +473,7 @@ impl Reader {
     pub fn lag(&self) -> i64 {
         match self {
             Reader::Embedded(reader) => reader.lag(),
+            Reader::Kafka(reader) => reader.lag(),
         }
     }
 }

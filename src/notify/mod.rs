@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::{
-    bus::{Bus, Entry, Topic},
+    bus::{Bus, Entry, Relay},
     case::{Actor, Seq},
     clock::Clock,
     mention::Mark,
@@ -46,7 +46,7 @@ enum Error {
 }
 
 /// Brings the store's tables to their topics.
-pub struct Relay {
+pub struct Relays {
     /// Where rows come from.
     pub store: Arc<Store>,
     /// Where they go.
@@ -115,13 +115,13 @@ fn dead_entry(letter: &DeadLetter) -> Result<Entry, serde_json::Error> {
     Ok(Entry { thread: key.clone(), key, bytes: serde_json::to_vec(&line)? })
 }
 
-impl Relay {
+impl Relays {
     /// Relays until `stop` turns true.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut commits = self.store.follow();
         loop {
             commits.mark_unchanged();
-            let more = self.step(Topic::CaseEvents).await | self.step(Topic::Dead).await;
+            let more = self.step(Relay::CaseEvents).await | self.step(Relay::Dead).await;
             if more {
                 if *stop.borrow() {
                     return;
@@ -138,9 +138,12 @@ impl Relay {
     }
 
     /// Relays one page; false when there was none or it failed.
-    async fn step(&self, topic: Topic) -> bool {
-        let name = topic.as_str();
-        match self.page(topic).await {
+    async fn step(&self, relay: Relay) -> bool {
+        let name = match relay {
+            Relay::CaseEvents => "case_events",
+            Relay::Dead => "dead",
+        };
+        match self.page(relay).await {
             Ok(0) => false,
             Ok(count) => {
                 self.metrics.relayed.with_label_values(&[name]).inc_by(count);
@@ -148,28 +151,27 @@ impl Relay {
             }
             Err(error) => {
                 self.metrics.failed.with_label_values(&[name]).inc();
-                tracing::warn!(topic = name, error = &error as &dyn std::error::Error, "a relay failed and will try again");
+                tracing::warn!(relay = name, error = &error as &dyn std::error::Error, "a relay failed and will try again");
                 self.clock.sleep(AGAIN_AFTER).await;
                 false
             }
         }
     }
 
-    async fn page(&self, topic: Topic) -> Result<u64, Error> {
-        let consumer = match topic {
-            Topic::CaseEvents => "relay:case-events",
-            Topic::Dead => "relay:dead",
-            Topic::Mentions => return Ok(0),
+    async fn page(&self, relay: Relay) -> Result<u64, Error> {
+        let consumer = match relay {
+            Relay::CaseEvents => "relay:case-events",
+            Relay::Dead => "relay:dead",
         };
         let from = self.store.read(move |reader| reader.mark(consumer, 0)).await?;
         let after = from.next;
-        let (entries, last) = match topic {
-            Topic::Dead => {
+        let (entries, last) = match relay {
+            Relay::Dead => {
                 let letters = self.store.read(move |reader| reader.dead_letters(after, PAGE)).await?;
                 let last = letters.last().map_or(after, |letter| letter.id);
                 (letters.iter().map(dead_entry).collect::<Result<Vec<_>, _>>()?, last)
             }
-            _ => {
+            Relay::CaseEvents => {
                 let events = self.store.read(move |reader| reader.events_after(Seq(after), PAGE)).await?;
                 let last = events.last().map_or(after, |event| event.seq.0);
                 (events.iter().map(event_entry).collect::<Result<Vec<_>, _>>()?, last)
@@ -177,7 +179,7 @@ impl Relay {
         };
         let count = entries.len() as u64;
         if count > 0 {
-            self.bus.publish(topic, entries).await?;
+            self.bus.relay(relay, &entries).await?;
             let to = Mark { log: Arc::clone(&from.log), next: last };
             self.store.write(Urgency::Batch, move |tx| tx.advance(consumer, 0, &from, &to).map(|_moved| ())).await?;
         }

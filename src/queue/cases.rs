@@ -359,13 +359,12 @@ impl Tx<'_> {
     pub fn cases_to_fire(&self, now: Time, limit: u32) -> Result<Vec<CaseId>, Error> {
         self.sql.all(
             self.sql.pick(
-                "SELECT case_id FROM (SELECT case_id, next_fire_at FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2)
-                 GROUP BY case_id ORDER BY min(next_fire_at)",
+                "SELECT case_id FROM clock WHERE next_fire_at <= ?1 GROUP BY case_id ORDER BY min(next_fire_at) LIMIT ?2",
                 // What another process works on right now is settled by it.
-                // All lock in the order of the ids, so that no two wait for each other.
-                "WITH due AS (SELECT case_id, next_fire_at FROM clock WHERE next_fire_at <= ?1 ORDER BY next_fire_at LIMIT ?2),
-                 mine AS (SELECT id FROM cases WHERE id IN (SELECT case_id FROM due) ORDER BY id FOR UPDATE SKIP LOCKED)
-                 SELECT id FROM mine JOIN due ON case_id = id GROUP BY id ORDER BY min(next_fire_at)",
+                "SELECT c.id FROM cases c JOIN (
+                     SELECT case_id, min(next_fire_at) AS first FROM clock WHERE next_fire_at <= ?1
+                     GROUP BY case_id ORDER BY first LIMIT ?2) AS due ON due.case_id = c.id
+                 ORDER BY due.first FOR UPDATE OF c SKIP LOCKED",
             ),
             &[now.0.into(), limit.into()],
             |row| Ok(CaseId(row.get(0)?)),

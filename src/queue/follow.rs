@@ -87,8 +87,13 @@ impl Follower {
     }
 
     fn read_catalog(&self, sql: &Sql) -> Result<(), Error> {
+        let known = Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner));
         let catalog = Arc::new(Catalog::load(sql)?);
-        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
+        let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        // Who changed it meanwhile has read it again already, later than this.
+        if Arc::ptr_eq(&current, &known) {
+            *current = catalog;
+        }
         Ok(())
     }
 }

@@ -200,8 +200,9 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn set_tombstone(&mut self, source: &str, native_id: &str) -> Result<(), Error> {
         self.memory.tombstones = true;
+        let id = self.source(source)?;
         if let Some(known) = &mut self.known {
-            known.set_tombstone(key_hash(source, native_id));
+            known.set_tombstone(key_hash(source, native_id), id, native_id);
         }
         self.sql.execute(
             "INSERT INTO tombstone (hash, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
@@ -375,11 +376,12 @@ impl Tx<'_> {
         texts: Texts<'_>,
         rules: u32,
     ) -> Result<(), Error> {
-        self.on_mention(
+        self.forget(id);
+        let updated = self.on_mention(
             id,
-            "UPDATE mention SET version = ?2, lang = ?3, label = ?4, confidence = ?5, unsure = ?6, edited_at = ?7, url =
-                 coalesce(?8, url), signature = ?9, text = ?10, local_ref = coalesce(?11, local_ref), media = ?12 WHERE id =
-                 ?1",
+            "UPDATE mention SET version = ?2, lang = ?3, label = ?4, confidence = ?5, unsure = ?6, edited_at = ?7,
+                 url = coalesce(?8, url), signature = ?9, text = ?10, local_ref = coalesce(?11, local_ref), media = ?12
+                 WHERE id = ?1 AND deleted_at IS NULL AND version <= ?2",
             &[
                 id.0.into(),
                 envelope.version().into(),
@@ -395,6 +397,14 @@ impl Tx<'_> {
                 (&media(envelope)).into(),
             ],
         )?;
+        if updated == 0 {
+            // Another process was first, with a newer text or a delete; what a delete took away stays away.
+            let deleted = "SELECT deleted_at IS NOT NULL FROM mention WHERE id = ?1";
+            if self.sql.one(deleted, &[id.0.into()], |row| row.get(0))? {
+                self.erase_from_bus(&envelope.source, &envelope.native_id)?;
+            }
+            return Ok(());
+        }
         self.on_mention(id, "DELETE FROM mention_original WHERE mention_id = ?1", &[id.0.into()])?;
         self.on_mention(id, "DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
         if let Some(original) = texts.original {
@@ -455,12 +465,11 @@ impl Tx<'_> {
     }
 
     /// Changes a mention; only one that this transaction stored itself may still wait to be written.
-    fn on_mention(&self, id: MentionId, sql: &str, values: &[Value<'_>]) -> Result<(), Error> {
+    fn on_mention(&self, id: MentionId, sql: &str, values: &[Value<'_>]) -> Result<usize, Error> {
         match &self.known {
-            Some(known) if !known.is_new(id) => self.sql.execute_beside(sql, values)?,
-            _ => self.sql.execute(sql, values)?,
-        };
-        Ok(())
+            Some(known) if !known.is_new(id) => self.sql.execute_beside(sql, values),
+            _ => self.sql.execute(sql, values),
+        }
     }
 
     /// Remembers who or what caught a mention.

@@ -190,6 +190,9 @@ pub enum Error {
     /// The writer thread has stopped.
     #[error("the store is closed")]
     Closed,
+    /// Another process deleted a post at the very moment at which this one stored it, or the other way round.
+    #[error("another process was first with one of these posts")]
+    Taken,
     /// A statement had failed, and whoever ran it went on.
     #[error("a statement of the transaction had failed")]
     Aborted,
@@ -227,7 +230,7 @@ impl Error {
                 matches!(error.code, DiskFull | DatabaseBusy | DatabaseLocked | SystemIoFailure)
             }
             Error::Postgres(error) => sql::postgres::is_retryable(error),
-            Error::Slow { .. } => true,
+            Error::Slow { .. } | Error::Taken => true,
             _ => false,
         }
     }

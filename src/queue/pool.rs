@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -74,24 +74,43 @@ impl Pool {
 
     /// Runs `work` with a connection of the pool. Blocks; never call it on an async thread.
     pub(super) fn with<T, E: From<Error>>(&self, work: impl FnOnce(&Sql) -> Result<T, E>) -> Result<T, E> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let sql = match idle.filter(|sql| !sql.lost()) {
-            Some(sql) => sql,
-            None => self.connect()?,
-        };
+        let sql = self.begun()?;
         self.metrics.connections.inc();
-        // One transaction: all statements see one moment, and SQLite locks its file once instead of for each.
-        let result = sql.moment().map_err(E::from).and_then(|()| work(&sql));
-        sql.roll_back();
+        let result = work(&sql);
         self.metrics.connections.dec();
+        sql.roll_back();
         if sql.lost() {
-            self.metrics.lost.inc();
-            // Its siblings are most likely gone as well.
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.forget();
         } else {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sql);
+            self.idle().push(sql);
         }
         result
+    }
+
+    /// A connection in a transaction: all statements see one moment, and SQLite locks its file once instead of
+    /// for each. One that died while it was idle costs nobody an answer.
+    fn begun(&self) -> Result<Sql, Error> {
+        let idle = self.idle().pop();
+        if let Some(sql) = idle {
+            match sql.moment() {
+                Ok(()) => return Ok(sql),
+                Err(_) if sql.lost() => self.forget(),
+                Err(error) => return Err(error),
+            }
+        }
+        let sql = self.connect()?;
+        sql.moment()?;
+        Ok(sql)
+    }
+
+    /// A connection is lost: its siblings are most likely gone as well.
+    fn forget(&self) {
+        self.metrics.lost.inc();
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Sql>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connect(&self) -> Result<Sql, Error> {
@@ -110,6 +129,6 @@ impl Pool {
     /// Lets go of the connections that nobody uses.
     pub(super) fn close(&self) {
         self.permits.close();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.idle().clear();
     }
 }

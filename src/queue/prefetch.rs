@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::{
     Case, Error, Stored, Tx,
     intake::{STORED_COLUMNS, key_hash, named_conversation, stored_of},
-    sql::bulk,
+    sql::{Value, bulk},
 };
 use crate::{
     case::{BrandId, CaseId},
@@ -32,6 +32,9 @@ pub(super) struct Known {
     strangers: HashSet<ContactId>,
     begun: HashSet<i64>,
     new: HashSet<MentionId>,
+    /// Hashes of the posts that this transaction has stored, and the posts that it has buried unseen.
+    created: Vec<i64>,
+    buried: (Vec<i64>, Vec<String>),
     /// The cases that hold a mention.
     holders: HashMap<MentionId, BTreeSet<CaseId>>,
     /// Cases that this transaction holds for itself, as it last wrote them.
@@ -62,8 +65,14 @@ impl Known {
         self.tombstones.get(&hash).copied()
     }
 
-    pub(super) fn set_tombstone(&mut self, hash: i64) {
+    pub(super) fn set_tombstone(&mut self, hash: i64, source: i64, native_id: &str) {
         self.tombstones.insert(hash, true);
+        self.buried.0.push(source);
+        self.buried.1.push(native_id.to_owned());
+    }
+
+    pub(super) fn buries(&self) -> bool {
+        !self.buried.0.is_empty()
     }
 
     pub(super) fn contact(&mut self, source: i64, native_id: &str) -> Option<&mut Contact> {
@@ -104,6 +113,7 @@ impl Known {
 
     pub(super) fn add_mention(&mut self, source: i64, envelope: &Envelope, stored: &Stored) {
         self.new.insert(stored.id);
+        self.created.push(key_hash(&envelope.source, &envelope.native_id));
         self.holders.insert(stored.id, BTreeSet::new());
         self.brands.insert(stored.id, HashSet::new());
         if stored.conversation == stored.id.0 {
@@ -166,7 +176,6 @@ impl Tx<'_> {
         if !self.sql.shared() || envelopes.is_empty() {
             return Ok(());
         }
-        self.sql.enter_batch(envelopes.iter().any(|envelope| envelope.op == Op::Delete))?;
         let mut known = Known::default();
         let mut by_source: BTreeMap<&str, Vec<&Envelope>> = BTreeMap::new();
         for envelope in envelopes {
@@ -187,6 +196,26 @@ impl Tx<'_> {
         self.ask_cases(&mut known, envelopes)?;
         self.known = Some(Box::new(known));
         Ok(())
+    }
+
+    /// A delete and a create of one post may come through two partitions at once. Neither sees the other until one
+    /// has committed, so each looks once more when it is the next to commit, and runs again if the other was first.
+    pub(super) fn check_tombstones(&self) -> Result<(), Error> {
+        let Some(known) = &self.known else { return Ok(()) };
+        let met = |sql: &str, values: &[Value<'_>]| self.sql.one(sql, values, |row| row.get::<bool>(0));
+        let (sources, ids) = &known.buried;
+        let deleted = !known.created.is_empty()
+            && met(
+                "SELECT EXISTS (SELECT 1 FROM tombstone WHERE hash IN (SELECT value FROM json_each(?1)))",
+                &[known.created[..].into()],
+            )?;
+        let created = known.buries()
+            && met(
+                "SELECT EXISTS (SELECT 1 FROM unnest(?1, ?2) AS b(source_id, id) JOIN mention m ON m.source_id = b.source_id AND m.native_id = b.id)
+                 OR EXISTS (SELECT 1 FROM unnest(?1, ?2) AS b(source_id, id) JOIN mention m ON m.source_id = b.source_id AND m.local_ref = b.id)",
+                &[sources[..].into(), ids[..].into()],
+            )?;
+        if deleted || created { Err(self.sql.taken()) } else { Ok(()) }
     }
 
     fn ask_mentions(&self, known: &mut Known, source: i64, envelopes: &[&Envelope]) -> Result<(), Error> {

@@ -52,9 +52,6 @@ pub(super) enum Row<'a> {
 /// Who waits for the number of the last event: the key of a lock that the server keeps for us.
 const EVENTS_LOCK: i64 = 0x6d6f_6b73_6f72_6901;
 
-/// Held by every batch; alone by a batch that deletes.
-const BATCH_LOCK: i64 = 0x6d6f_6b73_6f72_6902;
-
 impl Sql {
     /// The text for the engine that runs, where no text suits both.
     pub(super) fn pick<'t>(&self, sqlite: &'t str, postgres: &'t str) -> &'t str {
@@ -123,12 +120,29 @@ impl Sql {
         }
     }
 
-    /// Batches run beside each other, but one that deletes runs alone: so a delete and a create of the
-    /// same post that come through two partitions at once end as the delete wants it.
-    pub(super) fn enter_batch(&self, deletes: bool) -> Result<(), Error> {
-        let Sql::Postgres(_) = self else { return Ok(()) };
-        let sql = if deletes { "SELECT pg_advisory_xact_lock(?1)" } else { "SELECT pg_advisory_xact_lock_shared(?1)" };
-        self.each(sql, &[BATCH_LOCK.into()], |_| Ok(()))
+    /// Waits until this transaction is the next to commit: what is read from now on holds until it has.
+    pub(super) fn enter_commit(&self) -> Result<(), Error> {
+        match self {
+            Sql::Sqlite(_) => Ok(()),
+            // In a statement of its own: the next one must see what the holder before us has committed.
+            Sql::Postgres(_) => self.each("SELECT pg_advisory_xact_lock(?1)", &[EVENTS_LOCK.into()], |_| Ok(())),
+        }
+    }
+
+    /// Another process was first with what this transaction did: it must run again.
+    pub(super) fn taken(&self) -> Error {
+        if let Sql::Postgres(session) = self {
+            session.note(Failure::Taken);
+        }
+        Error::Taken
+    }
+
+    /// Writes what still waits.
+    pub(super) fn flush(&self) -> Result<(), Error> {
+        match self {
+            Sql::Sqlite(_) => Ok(()),
+            Sql::Postgres(session) => session.flush(bulk::EVERY),
+        }
     }
 
     /// Writes a row of a table that is written in bulk; returns its id where the table counts its own.
@@ -166,9 +180,9 @@ impl Sql {
         }
     }
 
-    /// Writes what is still to be written, the events last: their numbers follow each other without a gap,
-    /// in the order of the commits. `last` is the last number that this process knows.
-    pub(super) fn finish(&self, last: Seq, events: &[NewEvent]) -> Result<Seq, Error> {
+    /// Numbers events and writes them: without a gap, in the order of the commits, since on PostgreSQL only the
+    /// next to commit comes here. `last` is the last number that this process knows.
+    pub(super) fn append(&self, last: Seq, events: &[NewEvent]) -> Result<Seq, Error> {
         match self {
             Sql::Sqlite(_) => {
                 let mut seq = last;
@@ -189,15 +203,8 @@ impl Sql {
                 }
                 Ok(seq)
             }
-            Sql::Postgres(session) => {
-                session.flush(bulk::EVERY)?;
-                if events.is_empty() {
-                    return Ok(last);
-                }
-                // In a statement of its own: the next one must see what the holder before us has committed.
-                self.each("SELECT pg_advisory_xact_lock(?1)", &[EVENTS_LOCK.into()], |_| Ok(()))?;
-                session.append(events).map(Seq)
-            }
+            Sql::Postgres(_) if events.is_empty() => Ok(last),
+            Sql::Postgres(session) => session.append(events).map(Seq),
         }
     }
 

@@ -120,7 +120,7 @@ impl Writer {
         // A crash inside a command must not take the store with it.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let value = work(&mut tx)?;
-            let last = sql.finish(last, &tx.events)?;
+            let last = tx.finish(last)?;
             Ok::<_, E>((value, last, tx.erased))
         }))
         .unwrap_or_else(|_| Err(Error::Closed.into()))
@@ -197,6 +197,17 @@ impl Tx<'_> {
     /// Brands, accounts and teams.
     pub fn catalog(&self) -> Arc<Catalog> {
         Arc::clone(&self.catalog)
+    }
+
+    /// The last statements: all is written, then numbered, and the commit follows.
+    fn finish(&mut self, last: Seq) -> Result<Seq, Error> {
+        self.sql.flush()?;
+        let buried = self.known.as_ref().is_some_and(|known| known.buries());
+        if !self.events.is_empty() || buried {
+            self.sql.enter_commit()?;
+            self.check_tombstones()?;
+        }
+        self.sql.append(last, &self.events)
     }
 
     /// Adds an event to the end of this transaction.

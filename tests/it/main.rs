@@ -3,6 +3,8 @@
 
 mod backup;
 mod browser;
+mod bus_kafka;
+mod bus_kafka_mock;
 mod catalogue;
 mod commands;
 mod connectors;

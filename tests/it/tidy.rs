@@ -9,6 +9,9 @@ use regex::Regex;
 
 const MAX_LINES: usize = 700;
 
+/// The one file that may call C.
+const UNSAFE: &str = "src/bus/kafka/topic_id.rs";
+
 /// What follows is a file's tests.
 const TESTS: &str = "#[cfg(test)]\nmod tests {";
 
@@ -75,6 +78,10 @@ fn complaints(path: &Path, text: &str) -> Vec<String> {
             complaints.push(format!("has {}", found.as_str()));
         }
     }
+    let unsafety = Regex::new(&format!(r"\b{0}\b|\b{0}_code\b", concat!("un", "safe"))).unwrap();
+    if !path.ends_with(UNSAFE) && unsafety.is_match(&code) {
+        complaints.push(format!("is not safe, which only {UNSAFE} may be"));
+    }
     let sleep = Regex::new(r"\b(thread|time)::sleep\(|\buse (std::thread|tokio::time)::[^;]*\bsleep\b").unwrap();
     let tested = if in_test { production } else { tests };
     if !kit && let Some(found) = sleep.find(tested) {
@@ -101,6 +108,8 @@ fn the_rules_find_what_they_forbid() {
         ("src/a.rs", format!("{doc}fn a() {{ {}!() }}", "todo"), "has todo!"),
         ("src/a.rs", format!("{doc}#{}\nfn a() {{}}", "[ignore]"), "has #["),
         ("src/a.rs", format!("{doc}#[{}(dead_code)]", "allow"), "has #["),
+        ("src/a.rs", format!("{doc}{} {{}}", concat!("un", "safe")), "is not safe"),
+        ("src/a.rs", format!("{doc}#![expect({}_code)]", concat!("un", "safe")), "is not safe"),
         ("tests/it/a.rs", format!("{doc}std::thread::{}(a);", "sleep"), "sleeps in a test"),
         ("src/a/tests.rs", format!("{doc}tokio::time::{}(a).await;", "sleep"), "sleeps in a test"),
         (
@@ -114,6 +123,7 @@ fn the_rules_find_what_they_forbid() {
         assert!(found.len() == 1 && found[0].starts_with(expected), "{text}\n{found:?}");
     }
     for (path, text) in [
+        (UNSAFE, format!("{doc}{} {{}}", concat!("un", "safe"))),
         ("src/clock.rs", format!("{doc}tokio::time::{}(left).await;", "sleep")),
         ("tests/it/kit/mod.rs", format!("{doc}tokio::time::{}(left).await;", "sleep")),
         ("src/a.rs", format!("{doc}// {}!() is forbidden\nlet a = \"https://a.example\";", "todo")),

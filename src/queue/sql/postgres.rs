@@ -193,6 +193,10 @@ impl Session {
         }
     }
 
+    pub(super) fn note(&self, failure: Failure) {
+        self.failure.set(Some(failure));
+    }
+
     /// What the last failure means; none when nothing failed since the last call.
     pub(super) fn take_failure(&self) -> Option<Failure> {
         self.failure.take()

@@ -25,11 +25,19 @@ async fn r8_a_restart_fires_what_is_overdue_once_and_the_rest_in_time() {
     overdue(Engines::Embedded).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn r8_a_restart_fires_what_is_overdue_once_and_the_rest_in_time_outgrown() {
+    overdue(Engines::Outgrown).await;
+}
+
 async fn overdue(engines: Engines) {
     // Each case has three clocks. Some are overdue at the restart, some run out in the seconds after it.
-    let (clocks, late, soon) = sized((10_000, 500, 200), (100_000, 5_000, 2_000));
+    let (clocks, late, soon) = match engines {
+        Engines::Embedded => sized((10_000, 500, 200), (100_000, 5_000, 2_000)),
+        Engines::Outgrown => sized((3_000, 200, 200), (100_000, 5_000, 2_000)),
+    };
     let mut dice = dice("R8");
-    let Some(shop) = Shop::open(engines, "") else { return };
+    let Some(shop) = Shop::open("R8", engines, "") else { return };
     // Thirteen of twenty posts open a case.
     let mut ledger = shop.ledger(clocks / 3 * 20 / 13 + 20, ORDERLY, &mut dice);
     let stands = Clock::System.now();

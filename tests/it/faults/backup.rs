@@ -67,7 +67,7 @@ async fn held(config: &Config, upto: i64) -> (Vec<Event>, Vec<PostRow>) {
 async fn r24_a_backup_while_writing_is_of_one_moment_and_goes_on_elsewhere() {
     let engines = Engines::Embedded;
     let mut dice = dice("R24");
-    let Some(shop) = Shop::open(engines, "") else { return };
+    let Some(shop) = Shop::open("R24", engines, "") else { return };
     let backups = sized(3, 20);
     let mut ledger = shop.ledger(sized(4_000, 200_000), USUAL, &mut dice);
     let mut child = shop.started().await;
@@ -100,7 +100,7 @@ async fn r24_a_backup_while_writing_is_of_one_moment_and_goes_on_elsewhere() {
     for (number, (from, manifest)) in taken.iter().enumerate() {
         let mode = fs::metadata(from.join("desk.db")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let other = Shop::open(engines, "").unwrap();
+        let other = Shop::open("R24", engines, "").unwrap();
         fs::copy(shop.dir().join("posts.jsonl"), other.dir().join("posts.jsonl")).unwrap();
         let output = moksori(&["restore", "--data"], &[other.data(), from], &[]);
         assert!(output.status.success(), "{}", said(&output));
@@ -128,7 +128,7 @@ async fn r24_a_backup_while_writing_is_of_one_moment_and_goes_on_elsewhere() {
 async fn r9_a_backup_without_room_says_so_and_leaves_nothing() {
     let engines = Engines::Embedded;
     let mut dice = dice("R9 backup");
-    let Some(shop) = Shop::open(engines, "") else { return };
+    let Some(shop) = Shop::open("R24", engines, "") else { return };
     let mut ledger = shop.ledger(500, USUAL, &mut dice);
     let mut child = shop.started_as(&Start::default()).await;
     ledger.write_rest(&mut dice);

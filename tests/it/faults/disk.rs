@@ -21,7 +21,7 @@ async fn r9_a_full_disk_stops_the_intake_not_the_readers_and_space_is_all_it_nee
     let engines = Engines::Embedded;
     let (rounds, hold) = sized((2, Duration::from_secs(3)), (10, Duration::from_secs(20)));
     let mut dice = dice("R9");
-    let Some(shop) = Shop::open(engines, QUICK) else { return };
+    let Some(shop) = Shop::open("R9", engines, QUICK) else { return };
     let Some(disk) = Disk::under(&shop, "R9") else { return };
     let mut ledger = shop.ledger(sized(2_000, 100_000), USUAL, &mut dice);
     let mut child = shop.started_as(&Start { environment: disk.environment(false), ..Start::default() }).await;
@@ -73,7 +73,7 @@ async fn r10_what_was_promised_outlives_a_failing_fsync_and_a_power_loss() {
     let engines = Engines::Embedded;
     let rounds = sized(4, 40);
     let mut dice = dice("R10");
-    let Some(shop) = Shop::open(engines, QUICK) else { return };
+    let Some(shop) = Shop::open("R10", engines, QUICK) else { return };
     let Some(disk) = Disk::under(&shop, "R10") else { return };
     let mut ledger = shop.ledger(sized(2_000, 60_000), USUAL, &mut dice);
     let environment = disk.environment(true);

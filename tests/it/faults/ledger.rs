@@ -11,6 +11,8 @@ use std::{
 use moksori::clock::Time;
 use serde_json::json;
 
+use super::check::SOURCE;
+
 /// Posts that share a word, by which the index is asked for all of them at once.
 pub const BLOCK: usize = 500;
 
@@ -173,6 +175,34 @@ impl Ledger {
     /// How many posts can be found in the end.
     pub fn alive(&self) -> usize {
         self.posts.iter().filter(|post| post.alive()).count()
+    }
+
+    /// Keeps every `nth` post back that is told only once: the connector never sees it. Returns their numbers.
+    pub fn withhold(&mut self, nth: usize) -> Vec<usize> {
+        let mut times: HashMap<usize, usize> = HashMap::new();
+        self.told.iter().for_each(|(number, _)| *times.entry(*number).or_default() += 1);
+        let last = self.posts.len() - 1;
+        let held = |number: usize| number != last && number.is_multiple_of(nth) && times[&number] == 1;
+        self.told.retain(|(number, _)| !held(*number));
+        let held: Vec<usize> = (0..last).filter(|number| held(*number)).collect();
+        for number in &held {
+            // They come when all others are there.
+            self.posts[*number].told += usize::MAX / 2;
+        }
+        held
+    }
+
+    /// A post as it stands on the bus.
+    pub fn envelope(&self, number: usize) -> Vec<u8> {
+        let post = &self.posts[number];
+        let line: serde_json::Value = serde_json::from_str(&line(number, post, What::Post)).unwrap();
+        let author = json!({ "native_id": line["author"], "handle": line["author"] });
+        let envelope = json!({
+            "v": 1, "source": SOURCE, "native_id": line["id"], "conversation": line["thread"], "author": author,
+            "text": line["text"], "lang": "ko", "posted_at": post.posted_at, "time_quality": "exact",
+            "first_seen_at": post.posted_at, "matched": [{ "brand": "shop", "account": "shop-file", "addressed": true }],
+        });
+        envelope.to_string().into_bytes()
     }
 
     /// Appends so many lines; sometimes the last of them is torn and its rest comes with the next.

@@ -28,12 +28,15 @@ use std::fmt::{Display, Write};
 pub enum Engines {
     /// SQLite and the embedded log.
     Embedded,
+    /// What stands when one machine is not enough.
+    Outgrown,
 }
 
 impl Engines {
     fn name(self) -> &'static str {
         match self {
             Engines::Embedded => "sqlite+embedded",
+            Engines::Outgrown => "postgres+kafka",
         }
     }
 }

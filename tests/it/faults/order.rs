@@ -20,9 +20,14 @@ async fn r6_three_times_and_out_of_order_is_as_good_as_once_and_deleted_text_is_
     thrice(Engines::Embedded).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn r6_three_times_and_out_of_order_is_as_good_as_once_and_deleted_text_is_gone_outgrown() {
+    thrice(Engines::Outgrown).await;
+}
+
 async fn thrice(engines: Engines) {
     let mut dice = dice("R6");
-    let Some(shop) = Shop::open(engines, "[pipeline]\nbatch = 100\n") else { return };
+    let Some(shop) = Shop::open("R6", engines, "[pipeline]\nbatch = 100\n") else { return };
     let mut ledger = shop.ledger(sized(1_000, 50_000), UNRULY, &mut dice);
     let lines = ledger.left();
     let mut child = shop.started().await;

@@ -3,6 +3,8 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -20,7 +22,12 @@ use super::{
     child::{Child, Start},
     ledger::{Dice, EVERY, Ledger, Unruly},
 };
-use crate::kit::SHOP;
+use crate::kit::{
+    SHOP,
+    engines::{Alone, Shared},
+    kafka::{Kafka, kafka},
+    postgres::{Postgres, postgres},
+};
 
 /// How long anything may take that is not itself measured; a busy machine is no fault.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -30,6 +37,12 @@ pub struct Shop {
     dir: TempDir,
     pub config: Config,
     pub path: PathBuf,
+    /// The server that holds the cases, where one does; a test that breaks it has it alone.
+    pub postgres: Option<&'static Postgres>,
+    /// The broker, where there is one.
+    pub kafka: Option<&'static Kafka>,
+    _shared: [Option<Shared<'static>>; 2],
+    _alone: [Option<Alone<'static>>; 2],
 }
 
 /// Dice that another run can throw again: their seed is printed and read from `MOKSORI_KILL_SEED`.
@@ -41,13 +54,35 @@ pub fn dice(fault: &str) -> Dice {
 }
 
 impl Shop {
-    /// A shop on these engines with nothing in it, and `more` in its configuration.
-    pub fn open(engines: Engines, more: &str) -> Option<Shop> {
-        Shop::with_platform(engines, None, more)
+    /// A shop on these engines with nothing in it, and `more` in its configuration; none if `fault` must be skipped.
+    pub fn open(fault: &str, engines: Engines, more: &str) -> Option<Shop> {
+        Shop::with_platform(fault, engines, None, more)
+    }
+
+    /// The same for a fault in the engines themselves, which must not strike other tests.
+    pub fn open_alone(fault: &str, engines: Engines, more: &str) -> Option<Shop> {
+        let mut shop = Shop::open(fault, engines, more)?;
+        // Both, in this order everywhere, so that two such tests never wait for each other.
+        shop._shared = [None, None];
+        shop._alone = [shop.postgres.map(Postgres::alone), shop.kafka.map(Kafka::alone)];
+        Some(shop)
     }
 
     /// The same with an account on a sample platform. It knows no idempotency keys, so that a doubled reply shows.
-    pub fn with_platform(engines: Engines, sample: Option<&Sample>, more: &str) -> Option<Shop> {
+    pub fn with_platform(fault: &str, engines: Engines, sample: Option<&Sample>, more: &str) -> Option<Shop> {
+        let postgres = match engines {
+            Engines::Embedded => None,
+            Engines::Outgrown => Some(postgres(fault)?),
+        };
+        let kafka = match engines {
+            Engines::Embedded => None,
+            Engines::Outgrown => Some(kafka(fault)?),
+        };
+        let shared = [postgres.map(Postgres::shared), kafka.map(Kafka::shared)];
+        let store = postgres.map_or_else(String::new, |postgres| {
+            format!("[queue]\nengine = \"postgres\"\n[queue.postgres]\nurl = \"{}\"\n", postgres.database())
+        });
+        let log = kafka.map_or_else(String::new, log);
         let dir = tempfile::tempdir().unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let connectors = dir.path().join("connectors");
@@ -68,10 +103,11 @@ impl Shop {
                 dir.path().display()
             )
         });
-        let Engines::Embedded = engines;
         let text = format!(
             r#"
 {more}
+{store}
+{log}
 [server]
 listen = "127.0.0.1:0"
 [data]
@@ -101,7 +137,12 @@ interval = "20ms"
         let path = dir.path().join("moksori.toml");
         fs::write(&path, text).unwrap();
         let config = Config::load(Some(&path), &[]).unwrap();
-        Some(Shop { dir, config, path })
+        if postgres.is_some() {
+            let migrated =
+                Command::new(env!("CARGO_BIN_EXE_moksori")).args(["migrate", "--config"]).arg(&path).output().unwrap();
+            assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        }
+        Some(Shop { dir, config, path, postgres, kafka, _shared: shared, _alone: [None, None] })
     }
 
     /// Its directory; the data are in `data` within.
@@ -180,6 +221,21 @@ interval = "20ms"
         assert_eq!(panic, None, "{tail}");
         check::all(&self.config, ledger, &check::Expected { dead_letters, ..check::Expected::nothing_else(stopped_at) }).await
     }
+}
+
+/// Topics and a group of a shop's own on the broker.
+fn log(kafka: &Kafka) -> String {
+    static SHOPS: AtomicUsize = AtomicUsize::new(0);
+    let number = SHOPS.fetch_add(1, Ordering::Relaxed);
+    let topics = [("mentions", 3), ("dead", 1), ("case_events", 1)].map(|(topic, partitions)| {
+        format!("[bus.topics.{topic}]\nname = \"shop-{number}-{topic}\"\npartitions = {partitions}\nreplication = 1\n")
+    });
+    format!(
+        "[bus]\nengine = \"kafka\"\n[[bus.cluster]]\nname = \"main\"\nbrokers = \"{}\"\n\
+         [bus.kafka]\ngroup = \"shop-{number}\"\nsession_timeout = \"6s\"\n{}",
+        kafka.bootstrap(),
+        topics.concat()
+    )
 }
 
 /// Waits until `look` finds something; the process must live on.

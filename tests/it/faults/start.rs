@@ -18,7 +18,7 @@ async fn r22_a_second_process_on_the_same_directory_is_refused() {
     let engines = Engines::Embedded;
     let tries = sized(2, 20);
     let mut dice = dice("R22");
-    let Some(shop) = Shop::open(engines, "") else { return };
+    let Some(shop) = Shop::open("R22", engines, "") else { return };
     let mut ledger = shop.ledger(200, USUAL, &mut dice);
     let first = shop.started().await;
     ledger.write_rest(&mut dice);
@@ -37,7 +37,7 @@ async fn r22_a_second_process_on_the_same_directory_is_refused() {
 async fn r23_an_older_index_is_built_again_and_a_newer_store_or_log_is_refused() {
     let engines = Engines::Embedded;
     let mut dice = dice("R23");
-    let Some(shop) = Shop::open(engines, "[search]\ncommit_every = \"100ms\"\n") else { return };
+    let Some(shop) = Shop::open("R23", engines, "[search]\ncommit_every = \"100ms\"\n") else { return };
     let mut ledger = shop.ledger(sized(500, 50_000), USUAL, &mut dice);
     let mut child = shop.started().await;
     ledger.write_rest(&mut dice);
