@@ -125,8 +125,11 @@ async fn live_through(desk: &mut Desk) -> Vec<(&'static str, CaseId)> {
     desk.app.bus.append(vec![dead]).await.unwrap();
     desk.expect_dead_letters = 1;
     desk.until("it is a dead letter", async |desk| (desk.totals().await.dead_letters == 1).then_some(())).await;
-    // Last, and the clock stands still from here on: it waits in the outbox.
-    reply(desk, id("queued"), "앱을 새로 받아 주세요.").await;
+    // Last, and due only tomorrow: it waits in the outbox.
+    let answer = reply(desk, id("queued"), "앱을 새로 받아 주세요.").await;
+    let later = desk.clock.now().plus(Duration::from_secs(86_400));
+    let hold = move |tx: &mut queue::Tx<'_>| tx.set_reply_state(answer.id, ReplyState::Queued, None, Some(later));
+    desk.app.store.write(Urgency::Person, hold).await.unwrap();
     cases
 }
 
