@@ -176,7 +176,8 @@ impl App {
             for account in accounts {
                 let (connect, queued) = (Arc::clone(&connect), queued.clone());
                 let name = format!("account:{account}");
-                let work = move |stop| Box::pin(Arc::clone(&connect).run(account.clone(), queued.clone(), doubts_after, stop)) as Work;
+                let work =
+                    move |stop| Box::pin(Arc::clone(&connect).run(account.clone(), queued.clone(), doubts_after, stop)) as Work;
                 tasks.spawn(alone(leases.clone(), name, stop.clone(), work));
             }
             tasks.join_all().await;

@@ -166,7 +166,10 @@ async fn unread(config: &Config) {
     let end = bus.ends().await.unwrap()[0].1.0;
     let mut reader = bus.reader(Arc::new(|_| Box::pin(async { Ok(Mark::default()) }))).unwrap();
     let records = reader.next(usize::try_from(end.min(300)).unwrap()).await.unwrap().records;
-    let again = records.iter().filter(|record| !record.erased).map(|record| Entry::of(&Envelope::parse(&record.bytes).unwrap()).unwrap());
+    let again = records
+        .iter()
+        .filter(|record| !record.erased)
+        .map(|record| Entry::of(&Envelope::parse(&record.bytes).unwrap()).unwrap());
     bus.append(again.collect()).await.unwrap();
     bus.close().await;
 }
