@@ -7,6 +7,7 @@
 
 mod alarms;
 mod backup;
+mod broker;
 mod check;
 mod child;
 mod disk;
