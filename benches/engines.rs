@@ -208,10 +208,8 @@ async fn run(file: &input::Input, dir: &Path, extra: &str, workers: usize, serve
     let path = dir.join("moksori.toml");
     std::fs::write(&path, &text)?;
     let mut config = Config::load(Some(&path), &[])?;
-    Store::migrate(&config.data.directory, &config.queue).or_else(|_| {
-        std::fs::create_dir_all(&config.data.directory)?;
-        Store::migrate(&config.data.directory, &config.queue)
-    })?;
+    std::fs::create_dir_all(&config.data.directory)?;
+    Store::migrate(&config.data.directory, &config.queue)?;
     if workers > 0 {
         config = Config::load(Some(&path), &[("server.roles".into(), "clock".into())])?;
     }
@@ -239,7 +237,8 @@ async fn run(file: &input::Input, dir: &Path, extra: &str, workers: usize, serve
             break;
         }
         appended += i64::try_from(page.len())?;
-        let entries = page.iter().map(|line| Ok(Entry::of(&serde_json::from_slice::<Envelope>(line)?)?)).collect::<Result<Vec<_>>>()?;
+        let entries =
+            page.iter().map(|line| Ok(Entry::of(&serde_json::from_slice::<Envelope>(line)?)?)).collect::<Result<Vec<_>>>()?;
         app.bus.append(entries).await?;
         while appended - stored(&app.store).await? > BACKLOG {
             sleep(Duration::from_millis(10)).await;
