@@ -79,7 +79,7 @@ impl Line {
             found.complaints.len(),
             found.complaints[..found.complaints.len().min(40)].join("\n")
         );
-        line.is("posts", &found.posts)
+        line.is("posts", found.posts)
     }
 
     fn print(self) {
