@@ -100,6 +100,20 @@ enum Command {
         #[arg(long)]
         data: PathBuf,
     },
+    /// Write a whole desk that is at rest into a folder, as text, for another store and log.
+    Export {
+        /// A folder that is not there yet, or is empty.
+        directory: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Load an export into the empty store and the log of a configuration; what was interrupted goes on.
+    Import {
+        /// The export.
+        directory: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
     /// People who sign in.
     User {
         #[command(subcommand)]
@@ -241,6 +255,16 @@ async fn run(command: Command) -> Result<()> {
             let order = backup::Order::new(&config, &place.config, &directory)?;
             let manifest = backup::ask(&config, order, &Clock::System).await?;
             println!("{}: {} bytes, the desk as it was after event {}", directory.display(), manifest.bytes(), manifest.event);
+            Ok(())
+        }
+        Command::Export { directory, place } => {
+            let export = backup::export(&place.load()?, &directory, &Clock::System).await?;
+            let unread = export.mentions.lines;
+            println!("{}: {} rows, {unread} unread mentions", directory.display(), export.lines() - unread);
+            Ok(())
+        }
+        Command::Import { directory, place } => {
+            println!("{}", backup::import(&place.load()?, &directory, &Clock::System).await?);
             Ok(())
         }
         Command::Restore { directory, data } => {

@@ -56,6 +56,7 @@ pub async fn open_store(config: &Config, clock: &Clock, registry: &Registry) -> 
     backup::unfinished(&config.data.directory)?;
     let store = Store::open(&config.data.directory, config.queue.clone(), clock.clone(), queue::Metrics::new(registry)?)
         .context("failed to open the store")?;
+    backup::unfinished_import(&store).await?;
     store.set_catalog(config.catalog()).await?;
     let rules = match publish(&store, config).await {
         Ok(rules) => rules,

@@ -26,6 +26,66 @@ pub(super) fn must_be_empty(dir: &Path) -> Result<()> {
     }
 }
 
+/// A folder that is made beside its place and named only when it is whole; removed when it is not.
+pub(super) struct Staged {
+    to: PathBuf,
+    partial: PathBuf,
+    whole: bool,
+}
+
+impl Staged {
+    /// Where a folder is made until it is whole.
+    pub(super) fn partial(to: &Path) -> PathBuf {
+        to.with_file_name(format!(".{}.partial", to.file_name().unwrap_or_default().to_string_lossy()))
+    }
+
+    /// Begins to make the folder `to`, which must be absent or empty.
+    pub(super) fn begin(to: &Path) -> Result<Staged> {
+        must_be_empty(to)?;
+        let Some(parent) = to.parent().filter(|_| to.file_name().is_some()) else {
+            bail!("{} cannot be replaced: name a folder in it", to.display());
+        };
+        create_dir(parent)?;
+        if to.exists() && !same_disk(to, parent) {
+            bail!("{} is a disk of its own: name a folder on it, {}", to.display(), to.join("moksori").display());
+        }
+        let staged = Staged { to: to.to_owned(), partial: Staged::partial(to), whole: false };
+        // What one that was killed has left.
+        remove_all(&staged.partial);
+        create_dir(&staged.partial)?;
+        Ok(staged)
+    }
+
+    /// Where its files go.
+    pub(super) fn path(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Names it; it is on the disk when this returns.
+    pub(super) fn finish(mut self) -> Result<()> {
+        sync(&self.partial)?;
+        fs::rename(&self.partial, &self.to).with_context(|| format!("failed to name {}", self.to.display()))?;
+        self.whole = true;
+        sync(self.to.parent().unwrap_or(&self.to))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.whole {
+            remove_all(&self.partial);
+        }
+    }
+}
+
+/// Says in front that the disk is full, if that is why `what` failed.
+pub(super) fn say_full(error: anyhow::Error, what: &str, place: &Path) -> anyhow::Error {
+    match is_full(&error) {
+        true => error.context(format!("no space is left for {what} {}: nothing of it was kept", place.display())),
+        false => error,
+    }
+}
+
 /// Makes a folder, and those above it, that only its owner may enter.
 pub(super) fn create_dir(dir: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| format!("failed to make {}", dir.display()))
@@ -108,7 +168,7 @@ pub(super) fn size(dir: &Path) -> u64 {
 }
 
 /// Whether two paths are on one file system; so what is made at one can be moved to the other.
-pub(super) fn same_disk(one: &Path, other: &Path) -> bool {
+fn same_disk(one: &Path, other: &Path) -> bool {
     let device = |path: &Path| fs::metadata(path).map(|facts| facts.dev()).ok();
     device(one) == device(other)
 }
@@ -124,7 +184,7 @@ pub(super) fn remove_all(path: &Path) {
 }
 
 /// Whether an error means that the disk is full.
-pub(super) fn is_full(error: &anyhow::Error) -> bool {
+fn is_full(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let sqlite = cause.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
         let system = cause.downcast_ref::<io::Error>().map(io::Error::kind);

@@ -9,10 +9,11 @@ use std::{
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::take::{Order, take};
+use super::{
+    files::{self, Staged},
+    take::{Order, size, take},
+};
 use crate::{bus::Bus, clock::Clock};
-
-use super::{files, size};
 
 /// The one backup that a desk takes at a time.
 #[derive(Default)]
@@ -35,7 +36,7 @@ impl Live {
         if let Some(job) = job.as_ref().filter(|job| job.done.is_none()) {
             bail!("a backup to {} is being taken: wait until it is done", job.to.display());
         }
-        let (to, partial, total) = (order.to.clone(), order.partial(), size(&order.data));
+        let (to, partial, total) = (order.to.clone(), Staged::partial(&order.to), size(&order.data));
         *job = Some(Job { to, partial, total, done: None });
         drop(job);
         let live = Arc::clone(self);

@@ -5,13 +5,17 @@
 //! and holding the outbox back ([`crate::queue::Tx::park_outbox`]): nobody knows what was sent since.
 //! An export holds the rows of every table and the log's unread tail as text, for whatever engine comes next.
 
+mod export;
 mod files;
+mod import;
 mod live;
 mod manifest;
 mod restore;
 mod take;
 
 pub use self::{
+    export::{Export, Lines, export},
+    import::{Imported, import, unfinished_import},
     live::Live,
     manifest::{Kept, MANIFEST, Manifest},
     restore::{Restored, restore, unfinished},

@@ -67,10 +67,7 @@ pub async fn restore(from: &Path, data: &Path, clock: &Clock) -> Result<Restored
             files::remove_all(&data);
         }
     }
-    restored.map_err(|error| match files::is_full(&error) {
-        true => error.context(format!("no space is left for the desk in {}: nothing of it was kept", data.display())),
-        false => error,
-    })
+    restored.map_err(|error| files::say_full(error, "the desk in", &data))
 }
 
 async fn fill(from: &Path, data: &Path, manifest: Manifest, clock: &Clock) -> Result<Restored> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use super::{
-    files,
+    files::{self, Staged},
     manifest::{Kept, MANIFEST, Manifest},
 };
 use crate::{
@@ -59,12 +59,6 @@ impl Order {
         }
         Ok(Order { data: absolute(&config.data.directory)?, to: absolute(to)?, beside })
     }
-
-    /// Where it is made, until it is whole.
-    pub(super) fn partial(&self) -> PathBuf {
-        let name = self.to.file_name().unwrap_or_default().to_string_lossy();
-        self.to.with_file_name(format!(".{name}.partial"))
-    }
 }
 
 /// Refuses a desk whose cases or mentions are not in its data directory, and says what to do instead.
@@ -93,78 +87,54 @@ pub fn size(data: &Path) -> u64 {
 /// # Errors
 /// When the place is taken, a file cannot be read or written, or the disk is full.
 pub async fn take(order: Order, bus: Option<&Bus>, clock: &Clock) -> Result<Manifest> {
-    let (to, partial) = (order.to.clone(), order.partial());
-    let made = make(&order, bus, clock).await;
-    if made.is_err() {
-        files::remove_all(&partial);
-    }
-    made.map_err(|error| match files::is_full(&error) {
-        true => error.context(format!("no space is left for the backup {}: nothing of it was kept", to.display())),
-        false => error,
-    })
+    let to = order.to.clone();
+    make(order, bus, clock).await.map_err(|error| files::say_full(error, "the backup", &to))
 }
 
-async fn make(order: &Order, bus: Option<&Bus>, clock: &Clock) -> Result<Manifest> {
-    let (to, partial) = (&order.to, order.partial());
-    files::must_be_empty(to)?;
+async fn make(order: Order, bus: Option<&Bus>, clock: &Clock) -> Result<Manifest> {
     if !order.data.join("desk.db").exists() {
         bail!("there is no desk in {}", order.data.display());
     }
-    let parent = to.parent().with_context(|| format!("{} cannot be a backup: name a folder in it", to.display()))?;
-    files::create_dir(parent)?;
-    if to.exists() && !files::same_disk(to, parent) {
-        bail!("{} is a disk of its own: name a folder on it, {}", to.display(), to.join("moksori").display());
-    }
-    // What a backup that was killed has left.
-    files::remove_all(&partial);
-    let log = partial.join("bus");
+    let staged = Staged::begin(&order.to)?;
+    let (store, log) = (staged.path().join("desk.db"), staged.path().join("bus"));
     files::create_dir(&log)?;
 
     let taken_at = clock.now().to_string();
-    let oldest = match bus {
-        Some(Bus::Embedded(log)) => Some(log.start().0),
-        Some(_) => bail!("this desk keeps its mentions in Kafka; docs/backup.md says what to back up"),
-        None => None,
-    };
-    let (data, store) = (order.data.clone(), partial.join("desk.db"));
+    let log_here = bus.and_then(Bus::embedded);
+    let oldest = log_here.map_or(0, |log| log.start().0);
+    let data = order.data.clone();
     let copy = spawn_blocking(move || {
         drop(files::create(&store)?);
-        anyhow::Ok(queue::snapshot(&data, &store).context("failed to copy the store")?)
+        queue::snapshot(&data, &store).context("failed to copy the store")
     })
     .await??;
-    let names = match bus {
-        Some(Bus::Embedded(open)) => open.snapshot(&log).await,
-        _ => {
-            let (from, to) = (order.data.join("bus"), log.clone());
-            spawn_blocking(move || if from.exists() { Embedded::copy_closed(&from, &to) } else { Ok(Vec::new()) }).await?
+    let names = match log_here {
+        Some(open) => open.snapshot(&log).await,
+        None => {
+            let from = order.data.join("bus");
+            spawn_blocking(move || if from.exists() { Embedded::copy_closed(&from, &log) } else { Ok(Vec::new()) }).await?
         }
     };
     let names = names.context("failed to copy the log")?;
     let unread = copy.marks.iter().find(|(consumer, ..)| consumer == CONSUMER).map_or(0, |(.., mark)| mark.next);
-    if let (Some(oldest), Some(Bus::Embedded(open))) = (oldest, bus)
-        && open.start().0 > unread.max(oldest)
-    {
+    if log_here.map_or(0, |log| log.start().0) > unread.max(oldest) {
         bail!("the log let records go that the copy of the store had not read: take the backup again");
     }
 
     let mut manifest = Manifest::new(taken_at, copy);
-    let order = order.clone();
     spawn_blocking(move || {
-        let partial = order.partial();
         let names = names.into_iter().map(|name| format!("bus/{name}"));
         for name in std::iter::once("desk.db".to_owned()).chain(names) {
-            let path = partial.join(&name);
+            let path = staged.path().join(&name);
             files::sync(&path)?;
             manifest.files.push(Kept::of(name, &path)?);
         }
         for path in order.beside.iter().filter(|path| path.exists()) {
             manifest.beside.push(Kept::of(path.display().to_string(), path)?);
         }
-        files::write(&partial.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
-        files::sync(&partial.join("bus"))?;
-        files::sync(&partial)?;
-        std::fs::rename(&partial, &order.to).with_context(|| format!("failed to name the backup {}", order.to.display()))?;
-        files::sync(order.to.parent().unwrap_or(&order.to))?;
+        files::write(&staged.path().join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
+        files::sync(&staged.path().join("bus"))?;
+        staged.finish()?;
         Ok(manifest)
     })
     .await?
@@ -198,7 +168,7 @@ pub async fn ask(config: &Config, order: Order, clock: &Clock) -> Result<Manifes
         bail!("there is no desk in {}", config.data.directory.display());
     }
     let _lock = control::lock(&config.data.directory)?;
-    let partial = order.partial();
+    let partial = Staged::partial(&order.to);
     let taking = take(order, None, clock);
     tokio::pin!(taking);
     loop {

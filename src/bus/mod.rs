@@ -346,6 +346,14 @@ impl Bus {
         }
     }
 
+    /// The log of this machine, if it is one.
+    pub fn embedded(&self) -> Option<&Embedded> {
+        match self {
+            Bus::Embedded(log) => Some(log),
+            Bus::Kafka(_) => None,
+        }
+    }
+
     /// A consumer of the mentions that goes on where `marks` say.
     ///
     /// # Errors

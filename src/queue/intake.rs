@@ -381,7 +381,7 @@ impl Tx<'_> {
             id,
             "UPDATE mention SET version = ?2, lang = ?3, label = ?4, confidence = ?5, unsure = ?6, edited_at = ?7,
                  url = coalesce(?8, url), signature = ?9, text = ?10, local_ref = coalesce(?11, local_ref), media = ?12
-                 WHERE id = ?1 AND deleted_at IS NULL AND version < ?2",
+                 WHERE id = ?1 AND deleted_at IS NULL AND version <= ?2",
             &[
                 id.0.into(),
                 envelope.version().into(),

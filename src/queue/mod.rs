@@ -22,6 +22,7 @@ mod rulesets;
 mod snapshot;
 mod sql;
 mod store;
+mod transfer;
 mod tx;
 mod types;
 
@@ -40,6 +41,7 @@ pub use people::*;
 pub use rulesets::*;
 pub use snapshot::*;
 pub use store::*;
+pub use transfer::*;
 pub use tx::{NewEvent, Reader, Tx};
 pub use types::*;
 

@@ -66,7 +66,7 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn park_outbox(&mut self) -> Result<Vec<CaseId>, Error> {
         let parked = self.sql.all(
-            "UPDATE reply SET state = 'parked', reason = NULL WHERE state IN ('queued', 'sending') RETURNING id, case_id",
+            "UPDATE reply SET state = 'parked' WHERE state IN ('queued', 'sending') RETURNING id, case_id",
             &[],
             |row| Ok((ReplyId(row.get(0)?), CaseId(row.get(1)?))),
         )?;

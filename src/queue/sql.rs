@@ -344,6 +344,12 @@ impl Column<'_> for f32 {
     }
 }
 
+impl Column<'_> for f64 {
+    fn of(value: Value<'_>) -> Option<f64> {
+        if let Value::Real(number) = value { Some(number) } else { None }
+    }
+}
+
 impl<'a> Column<'a> for &'a str {
     fn of(value: Value<'a>) -> Option<&'a str> {
         if let Value::Text(text) = value { Some(text) } else { None }

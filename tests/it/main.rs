@@ -16,3 +16,4 @@ mod migrations;
 mod store;
 mod stories;
 mod tidy;
+mod transfer;

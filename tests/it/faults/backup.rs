@@ -5,15 +5,18 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::Arc,
     time::Duration,
 };
 
 use moksori::{
     app,
     backup::{MANIFEST, Manifest},
+    bus::Entry,
     case::Seq,
     clock::Clock,
     config::Config,
+    mention::{Envelope, Mark},
     queue::{Event, PostRow},
 };
 use prometheus::Registry;
@@ -26,6 +29,7 @@ use super::{
     shop::{PATIENCE, Shop, dice, until},
     sized,
 };
+use crate::transfer::{assert_moved, rows};
 
 /// Runs the program as an operator does.
 fn moksori(args: &[&str], paths: &[&Path], environment: &[(String, String)]) -> Output {
@@ -154,4 +158,68 @@ async fn r9_a_backup_without_room_says_so_and_leaves_nothing() {
     disk.has_space();
     let output = moksori(&["restore", "--data"], &[&data, &to], &environment);
     assert!(output.status.success() && data.join("desk.db").exists(), "{}", said(&output));
+}
+
+/// Makes sure that the log of a desk at rest has a tail: its first posts once more, of which nothing must come.
+async fn unread(config: &Config) {
+    let bus = app::open_bus(config, &Clock::System, &Registry::new()).unwrap();
+    let end = bus.ends().await.unwrap()[0].1.0;
+    let mut reader = bus.reader(Arc::new(|_| Box::pin(async { Ok(Mark::default()) }))).unwrap();
+    let records = reader.next(usize::try_from(end.min(300)).unwrap()).await.unwrap().records;
+    let again = records
+        .iter()
+        .filter(|record| !record.erased)
+        .map(|record| Entry::of(&Envelope::parse(&record.bytes).unwrap()).unwrap());
+    bus.append(again.collect()).await.unwrap();
+    bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_killed_goes_on_and_loads_every_row_once() {
+    let engines = Engines::Embedded;
+    let mut dice = dice("import");
+    let Some(shop) = Shop::open("R24", engines, "") else { return };
+    let mut ledger = shop.ledger(sized(1_500, 50_000), USUAL, &mut dice);
+    let mut child = shop.started_as(&Start::default()).await;
+    ledger.write(ledger.left() / 2, &mut dice);
+    until(&mut child, "there is something to move", PATIENCE, async |_| shop.total(EVERY).await.filter(|total| *total > 0))
+        .await;
+    // Not asked to stop: what is not handled yet stays in the log.
+    child.kill();
+    unread(&shop.config).await;
+    let before = rows(&shop.config).await;
+    let export = shop.dir().join("export");
+    let output = moksori(&["export", "--config"], &[&shop.path, &export], &[]);
+    assert!(output.status.success(), "{}", said(&output));
+
+    let other = Shop::open("R24", engines, "").unwrap();
+    let (mut kills, kinds) = (0, sized(4, 12));
+    loop {
+        let point = match kills {
+            _ if kills >= kinds => None,
+            kills if kills % 2 == 0 => Some(format!("store commit:{}", 2 + dice.below(8))),
+            kills if kills + 1 == kinds => Some("bus commit:2".to_owned()),
+            _ => Some(format!("store commit:{}", 1 + dice.below(4))),
+        };
+        let environment: Vec<_> = point.into_iter().map(|point| ("MOKSORI_CRASH_AT".to_owned(), point)).collect();
+        let output = moksori(&["import", "--config"], &[&other.path, &export], &environment);
+        if output.status.success() {
+            break;
+        }
+        assert!(output.status.code().is_none(), "{}", said(&output));
+        kills += 1;
+        let refused = moksori(&["run", "--config"], &[&other.path], &[]);
+        assert!(!refused.status.success() && said(&refused).contains("run moksori import again"), "{}", said(&refused));
+    }
+    assert_eq!(kills, kinds, "it was done before it could be killed");
+    assert_moved(&before, &rows(&other.config).await, true);
+    let again = moksori(&["import", "--config"], &[&other.path, &export], &[]);
+    assert!(said(&again).contains("is not empty"), "{}", said(&again));
+
+    ledger.write_rest(&mut dice);
+    fs::copy(shop.dir().join("posts.jsonl"), other.dir().join("posts.jsonl")).unwrap();
+    let mut child = other.started_as(&Start::default()).await;
+    other.catches_up(&mut child, &ledger).await;
+    let found = other.settle(child, &ledger, 0).await;
+    Line::new("import", engines).of("kills", kills, kinds).found(&found).print();
 }
