@@ -70,8 +70,8 @@ async fn killed(engines: Engines) {
         Engines::Embedded => sized((8, 1), (116, 12)),
         Engines::Outgrown => sized((2, 0), (60, 5)),
     };
-    // Customers on the platform, each of whom gets one reply.
-    let asked = sized(18, 150);
+    // Customers on the platform, each of whom gets one reply: as many as all deliveries below take.
+    let asked = REPLIES * (each + (random + each * STAGES.len()).div_ceil(7));
     let mut dice = dice("R1");
     let clock = Clock::System;
     let begun_at = clock.now();
@@ -159,6 +159,9 @@ async fn killed(engines: Engines) {
             for stage in wreck.in_flight(child.up(), ledger.written) {
                 *in_flight.entry(stage).or_default() += 1;
             }
+        }
+        if (number + 1) % 20 == 0 {
+            println!("R1 {} of {} kills after {:?}", number + 1, plans.len(), clock.now().since(begun_at));
         }
         // No kill should be worth a warning.
         child.warnings().iter().for_each(|line| println!("  {line}"));
