@@ -315,7 +315,7 @@ async fn furthest_behind(store: Arc<Store>, search: Arc<Search>) {
 async fn look_for(app: &App, word: &str) -> Result<f64> {
     let catalog = app.store.catalog();
     let scope = search::Scope { teams: catalog.teams.iter().map(|team| team.id).collect(), brands: Vec::new() };
-    let (search, query) = (index(&app)?, word.parse()?);
+    let (search, query) = (index(app)?, word.parse()?);
     let page = search::Page { offset: 0, limit: 10 };
     let begun = Instant::now();
     let found = tokio::task::spawn_blocking(move || search.find(&query, &scope, search::Order::Best, page)).await??;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     clock::{Clock, random_bytes},
-    queue::{self, Store, Urgency},
+    queue::{Store, Urgency},
 };
 
 /// A lease that is not renewed ends after this.
@@ -121,7 +121,7 @@ impl Leases {
     /// Others need not wait for the end of a lease that nobody uses.
     async fn give_back(&self, name: &str) {
         let (name, holder) = (name.to_owned(), self.holder.clone());
-        let given = self.store.write(Urgency::Person, move |tx| Ok::<_, queue::Error>(tx.drop_lease(&name, &holder)?));
+        let given = self.store.write(Urgency::Person, move |tx| tx.drop_lease(&name, &holder));
         if !matches!(tokio::time::timeout(ANSWER_WITHIN, given).await, Ok(Ok(()))) {
             tracing::debug!("a lease was left to end by itself");
         }

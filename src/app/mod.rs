@@ -47,6 +47,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Replies that another process queued are looked for at most this often.
 const LOOK_FOR_REPLIES: Duration = Duration::from_millis(250);
 
+/// No call to a platform lasts longer, so what a lost node left in doubt after that is settled.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
+
 struct Stage {
     name: &'static str,
     stop: watch::Sender<bool>,
@@ -156,11 +159,12 @@ impl App {
                 (Some(look_for_replies(Arc::clone(&self.desk), sender)), queued)
             }
         };
-        let (leases, clock_work) = (self.leases.clone(), replies);
+        let (leases, looking) = (self.leases.clone(), replies);
+        let doubts_after = if leases.is_some() { LONGEST_CALL } else { Duration::ZERO };
         self.stage("connectors", move |stop| async move {
             connect.give_up_orphans().await;
             let mut tasks = JoinSet::new();
-            if let Some(looking) = clock_work {
+            if let Some(looking) = looking {
                 let mut stop = stop.clone();
                 tasks.spawn(async move {
                     tokio::select! {
@@ -172,7 +176,8 @@ impl App {
             for account in accounts {
                 let (connect, queued) = (Arc::clone(&connect), queued.clone());
                 let name = format!("account:{account}");
-                let work = move |stop| Box::pin(Arc::clone(&connect).run(account.clone(), queued.clone(), stop)) as Work;
+                let work =
+                    move |stop| Box::pin(Arc::clone(&connect).run(account.clone(), queued.clone(), doubts_after, stop)) as Work;
                 tasks.spawn(alone(leases.clone(), name, stop.clone(), work));
             }
             tasks.join_all().await;

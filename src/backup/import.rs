@@ -169,7 +169,7 @@ impl Load {
             self.reached = reached;
             return Ok(done);
         }
-        for table in tables.to_owned() {
+        for table in tables.iter().cloned() {
             let name = table.name.clone();
             let count = store.read(move |reader| reader.count(&table)).await?;
             if count > 0 {

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{sync::watch, task::JoinSet};
@@ -116,15 +117,22 @@ impl Connect {
 
     /// Polls and delivers for one account until `shutdown` turns true. `replies` changes when a reply was
     /// queued. A walk is dropped where it stands, for its cursor has not moved; a reply that is on its way is
-    /// waited for. Each account delivers by itself, so that one slow platform holds up no other.
-    pub async fn run(self: Arc<Self>, account: String, replies: watch::Receiver<u64>, shutdown: watch::Receiver<bool>) {
+    /// waited for. Each account delivers by itself, so that one slow platform holds up no other. What was found
+    /// in doubt is settled after `doubts_after`: a node that was lost may still be in the middle of a call.
+    pub async fn run(
+        self: Arc<Self>,
+        account: String,
+        replies: watch::Receiver<u64>,
+        doubts_after: Duration,
+        shutdown: watch::Receiver<bool>,
+    ) {
         let mut tasks = JoinSet::new();
         for poller in self.pollers().into_iter().filter(|poller| poller.account().config.key == account) {
             tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone()));
         }
         for account in self.accounts.iter().filter(|known| known.config.key == account) {
             let outbox = Outbox::new(self.home.clone(), std::slice::from_ref(account));
-            tasks.spawn(keep_delivering(outbox, self.clock.clone(), replies.clone(), shutdown.clone()));
+            tasks.spawn(keep_delivering(outbox, self.clock.clone(), replies.clone(), doubts_after, shutdown.clone()));
         }
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
@@ -174,13 +182,18 @@ async fn keep_delivering(
     mut outbox: Outbox,
     clock: Clock,
     mut replies: watch::Receiver<u64>,
+    doubts_after: Duration,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let (mut settled, mut failures) = (false, 0);
+    let (mut announced, mut settled, mut failures) = (false, false, 0);
+    let settle_at = clock.now().plus(doubts_after);
     while !*shutdown.borrow() {
         let result = async {
-            if !settled {
+            if !announced {
                 outbox.announce().await?;
+                announced = true;
+            }
+            if !settled && clock.now() >= settle_at {
                 outbox.settle().await?;
                 settled = true;
             }
@@ -193,7 +206,7 @@ async fn keep_delivering(
         let next = match result.await {
             Ok(next) => {
                 failures = 0;
-                next
+                if settled { next } else { next.min(settle_at) }
             }
             Err(error) => {
                 failures += 1;

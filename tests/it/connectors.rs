@@ -602,7 +602,7 @@ async fn the_loops_run_by_themselves_and_stop_when_told() {
     let (_due, replies) = tokio::sync::watch::channel(0);
     let connect = Arc::new(connect(&stage.sample, Home::Tray(stage.tray.clone()), &stage.clock));
     let running = tokio::spawn(async move {
-        let account = |key: &str| Arc::clone(&connect).run(key.to_owned(), replies.clone(), stopping.clone());
+        let account = |key: &str| Arc::clone(&connect).run(key.to_owned(), replies.clone(), Duration::ZERO, stopping.clone());
         tokio::join!(account("pine"), account("office"))
     });
     let done =

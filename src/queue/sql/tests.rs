@@ -1,3 +1,5 @@
+//! Tests of the façade: values, lists, texts of both engines, and rows that wait.
+
 use super::{
     Sql, Value,
     bulk::{self, Pending},

@@ -29,6 +29,8 @@ pub struct Start<'a> {
     /// A stage and the pass of one of its points at which it dies by itself.
     pub crash: Option<(&'a str, u64)>,
     pub environment: Vec<(String, String)>,
+    /// What it does, of what there is to do; everything otherwise.
+    pub roles: Option<&'a str>,
 }
 
 /// A running desk of its own.
@@ -48,6 +50,7 @@ impl Child {
         if let Some((stage, pass)) = start.crash {
             command.env("MOKSORI_CRASH_AT", format!("{stage}:{pass}"));
         }
+        command.args(start.roles.iter().flat_map(|roles| ["--roles", roles]));
         command.envs(start.environment.iter().cloned());
         let started_at = Clock::System.now();
         let process = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();

@@ -7,6 +7,7 @@
 
 mod alarms;
 mod backup;
+mod broker;
 mod check;
 mod child;
 mod disk;
@@ -78,7 +79,7 @@ impl Line {
             found.complaints.len(),
             found.complaints[..found.complaints.len().min(40)].join("\n")
         );
-        line.is("posts", &found.posts)
+        line.is("posts", found.posts)
     }
 
     fn print(self) {

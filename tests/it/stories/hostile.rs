@@ -27,6 +27,21 @@ async fn poison_is_buried_and_the_stream_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_poison_halts_the_pipeline_and_says_why() {
+    kit::run(async |desk| {
+        desk.expect_dead_letters = 550;
+        assert_eq!(desk.app.pipeline.healthy(), Ok(()));
+        desk.app.bus.append(vec![Entry { bytes: b"poison".to_vec(), ..Entry::default() }; 550]).await.unwrap();
+        let why = desk.until("the pipeline halts", async |desk| desk.app.pipeline.healthy().err()).await;
+        assert!(why.starts_with("550 records in a row became dead letters"), "{why}");
+        assert!(why.ends_with("start again, or raise pipeline.dead_limit_run"), "{why}");
+        let shown = moksori::metrics::scrape(&desk.app.registry).unwrap();
+        assert!(shown.contains("moksori_pipeline_halted 1"));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_crashes_the_rules_is_buried_alone() {
     kit::run(async |desk| {
         let judges = desk.app.pipeline.judges();
