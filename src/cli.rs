@@ -100,6 +100,8 @@ enum Command {
         #[arg(long)]
         data: PathBuf,
     },
+    /// Hold the outbox back and sign everybody out: after a database was restored by its own means, before a start.
+    Park(Place),
     /// Write a whole desk that is at rest into a folder, as text, for another store and log.
     Export {
         /// A folder that is not there yet, or is empty.
@@ -255,6 +257,10 @@ async fn run(command: Command) -> Result<()> {
             let order = backup::Order::new(&config, &place.config, &directory)?;
             let manifest = backup::ask(&config, order, &Clock::System).await?;
             println!("{}: {} bytes, the desk as it was after event {}", directory.display(), manifest.bytes(), manifest.event);
+            Ok(())
+        }
+        Command::Park(place) => {
+            println!("{}", backup::park(&place.load()?, &Clock::System).await?);
             Ok(())
         }
         Command::Export { directory, place } => {

@@ -18,6 +18,6 @@ pub use self::{
     import::{Imported, import, unfinished_import},
     live::Live,
     manifest::{Kept, MANIFEST, Manifest},
-    restore::{Restored, restore, unfinished},
+    restore::{Restored, park, restore, unfinished},
     take::{Order, ask, embedded, size, take},
 };

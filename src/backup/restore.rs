@@ -10,6 +10,7 @@ use super::{files, manifest::Manifest};
 use crate::{
     case::CaseId,
     clock::Clock,
+    config::Config,
     control,
     progress::{Progress, Unit},
     queue::{self, Store, Urgency},
@@ -100,16 +101,32 @@ async fn fill(from: &Path, data: &Path, manifest: Manifest, clock: &Clock) -> Re
 
 /// Brings a copied store up to date, holds its outbox back and signs everybody out.
 async fn hold_back(dir: &Path, clock: &Clock) -> Result<Vec<CaseId>> {
+    hold_back_in(dir, queue::Config::sqlite(1, 2_048), clock).await
+}
+
+async fn hold_back_in(dir: &Path, settings: queue::Config, clock: &Clock) -> Result<Vec<CaseId>> {
     let metrics = queue::Metrics::new(&Registry::new())?;
-    let store = Store::open(dir, queue::Config::sqlite(1, 2_048), clock.clone(), metrics)?;
+    let store = Store::open(dir, settings, clock.clone(), metrics)?;
     let parked = store
-        .write(Urgency::Person, |tx| {
+        .write(Urgency::Batch, |tx| {
             tx.end_all_sessions()?;
             tx.park_outbox()
         })
-        .await?;
+        .await;
     spawn_blocking(move || store.close()).await?;
-    Ok(parked)
+    Ok(parked?)
+}
+
+/// `moksori park`: does to a database that was restored by its own means what [`restore`] does, and says what was
+/// held back. No process of the desk may run.
+///
+/// # Errors
+/// When a desk runs in this data directory, or the store fails.
+pub async fn park(config: &Config, clock: &Clock) -> Result<String> {
+    let data = &config.data.directory;
+    files::create_dir(data)?;
+    let _lock = control::lock(data).context("stop every process of the desk first")?;
+    Ok(told(&hold_back_in(data, config.queue.clone(), clock).await?))
 }
 
 impl std::fmt::Display for Restored {

@@ -18,7 +18,7 @@ use super::{
     manifest::{Kept, MANIFEST, Manifest},
 };
 use crate::{
-    bus::{Bus, Embedded},
+    bus::{self, Bus, Embedded},
     clock::Clock,
     config::Config,
     control::{self, Answer, Request},
@@ -72,6 +72,9 @@ pub fn embedded(config: &Config) -> Result<()> {
              docs/backup.md says how, and what of Kafka matters"
         );
     }
+    if config.bus.engine == bus::Engine::Kafka {
+        bail!("this desk keeps its mentions in Kafka; docs/backup.md says what of it to keep, and how");
+    }
     Ok(())
 }
 
@@ -81,43 +84,43 @@ pub fn size(data: &Path) -> u64 {
     store.iter().sum::<u64>() + files::size(&data.join("bus"))
 }
 
-/// Takes a backup; `bus` is the log of the desk that runs in this process, if one does. Whatever fails, nothing
+/// Takes a backup; `log` is that of the desk that runs in this process, if one does. Whatever fails, nothing
 /// is left of it.
 ///
 /// # Errors
 /// When the place is taken, a file cannot be read or written, or the disk is full.
-pub async fn take(order: Order, bus: Option<&Bus>, clock: &Clock) -> Result<Manifest> {
+pub async fn take(order: Order, log: Option<&Bus>, clock: &Clock) -> Result<Manifest> {
     let to = order.to.clone();
-    make(order, bus, clock).await.map_err(|error| files::say_full(error, "the backup", &to))
+    make(order, log, clock).await.map_err(|error| files::say_full(error, "the backup", &to))
 }
 
-async fn make(order: Order, bus: Option<&Bus>, clock: &Clock) -> Result<Manifest> {
+async fn make(order: Order, log: Option<&Bus>, clock: &Clock) -> Result<Manifest> {
     if !order.data.join("desk.db").exists() {
         bail!("there is no desk in {}", order.data.display());
     }
     let staged = Staged::begin(&order.to)?;
-    let (store, log) = (staged.path().join("desk.db"), staged.path().join("bus"));
-    files::create_dir(&log)?;
+    let (store, place) = (staged.path().join("desk.db"), staged.path().join("bus"));
+    files::create_dir(&place)?;
 
     let taken_at = clock.now().to_string();
-    let log_here = bus.and_then(Bus::embedded);
-    let oldest = log_here.map_or(0, |log| log.start().0);
+    let log = log.and_then(Bus::embedded);
+    let oldest = log.map_or(0, |log| log.start().0);
     let data = order.data.clone();
     let copy = spawn_blocking(move || {
         drop(files::create(&store)?);
         queue::snapshot(&data, &store).context("failed to copy the store")
     })
     .await??;
-    let names = match log_here {
-        Some(open) => open.snapshot(&log).await,
+    let names = match log {
+        Some(open) => open.snapshot(&place).await,
         None => {
             let from = order.data.join("bus");
-            spawn_blocking(move || if from.exists() { Embedded::copy_closed(&from, &log) } else { Ok(Vec::new()) }).await?
+            spawn_blocking(move || if from.exists() { Embedded::copy_closed(&from, &place) } else { Ok(Vec::new()) }).await?
         }
     };
     let names = names.context("failed to copy the log")?;
     let unread = copy.marks.iter().find(|(consumer, ..)| consumer == CONSUMER).map_or(0, |(.., mark)| mark.next);
-    if log_here.map_or(0, |log| log.start().0) > unread.max(oldest) {
+    if log.map_or(0, |log| log.start().0) > unread.max(oldest) {
         bail!("the log let records go that the copy of the store had not read: take the backup again");
     }
 

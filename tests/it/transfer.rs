@@ -16,7 +16,7 @@ use moksori::{
 };
 use prometheus::Registry;
 
-use crate::kit::{self, Desk, SHOP, postgres::postgres};
+use crate::kit::{self, Desk, SHOP, kafka::kafka, postgres::postgres};
 
 /// Every row of every table.
 type Rows = BTreeMap<String, Vec<Vec<Cell>>>;
@@ -181,7 +181,7 @@ async fn moves(aim: impl Fn(&mut Config)) {
         aim(&mut new);
         let imported = backup::import(&new, &to, &Clock::System).await.unwrap();
         assert_eq!((imported.parked.len(), imported.resumed), (2, 0));
-        assert_moved(&before, &rows(&new).await, true);
+        assert_moved(&before, &rows(&new).await, new.bus == old.bus);
         let again = backup::import(&new, &to, &Clock::System).await.unwrap_err();
         assert!(format!("{again:#}").contains("is not empty"), "{again:#}");
 
@@ -229,9 +229,21 @@ async fn a_desk_moves_to_another_directory_with_every_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_desk_moves_to_postgresql_with_every_row() {
-    let Some(postgres) = postgres("that a desk moves to PostgreSQL with every row") else { return };
-    let _shared = postgres.shared();
-    let url = postgres.database();
-    moves(|config| config.queue = queue::Config::at(&url, 6, Duration::from_secs(5))).await;
+async fn a_desk_moves_to_postgresql_and_kafka_with_every_row() {
+    let what = "that a desk moves to PostgreSQL and Kafka with every row";
+    let (Some(postgres), Some(kafka)) = (postgres(what), kafka(what)) else { return };
+    let (_one, _other) = (postgres.shared(), kafka.shared());
+    let topics = ["mentions", "dead", "case_events"]
+        .map(|topic| format!("[bus.topics.{topic}]\nname = \"moved-{topic}\"\npartitions = 1\nreplication = 1\n"));
+    let text = format!(
+        "[bus]\nengine = \"kafka\"\n[[bus.cluster]]\nname = \"main\"\nbrokers = \"{}\"\n[bus.kafka]\ngroup = \"moved\"\n{}",
+        kafka.bootstrap(),
+        topics.concat()
+    );
+    let (url, log) = (postgres.database(), Config::from_texts(&[("kafka.toml".into(), text)], &[]).unwrap().bus);
+    moves(|config| {
+        config.queue = queue::Config::at(&url, 6, Duration::from_secs(5));
+        config.bus = log.clone();
+    })
+    .await;
 }
