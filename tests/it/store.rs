@@ -19,6 +19,7 @@ mod positions;
 mod queue;
 mod races;
 mod rules;
+mod transfer;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
