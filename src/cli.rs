@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use crate::{
     demo,
     desk::Desk,
     index::Follower,
+    progress::{Progress, Unit},
     query::Query,
     queue::{Catalog, NewAgent, Store},
     replay, rules,
@@ -398,7 +399,9 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
             let desk =
                 Desk::new(store, rules.policies, config.desk.clone(), clock.clone(), crate::desk::Metrics::new(&registry)?);
             let bus = app::open_bus(&config, &clock, &registry)?;
-            let answer = replay::run(&request, &bus, &desk, judges).await;
+            let progress = Mutex::new(Progress::new(command, Unit::Pieces, 0, clock));
+            let seen = |count| progress.lock().unwrap_or_else(PoisonError::into_inner).at(count);
+            let answer = replay::run(&request, &bus, &desk, judges, &seen).await;
             bus.close().await;
             answer
         }
@@ -415,8 +418,13 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
                 }
             }
             let (index, opened) = app::open_search(&config, &registry)?;
+            let posts = store.read(|reader| reader.totals()).await?.mentions;
+            let mut progress = Progress::new("index", Unit::Pieces, posts, clock.clone());
             let mut follower = Follower::new(Arc::clone(&store), Arc::clone(&index), clock, opened.seq).await?;
-            while follower.step().await? {}
+            while follower.step().await? {
+                progress.at(index.documents() as u64);
+            }
+            drop(progress);
             index.flush()?;
             if command == "reindex" {
                 return Ok(json!({ "documents": index.documents() }));

@@ -21,17 +21,17 @@ use crate::{
 const PAGE: u32 = 500;
 
 /// Carries out `replay dead` with `{reason?}`, or `replay history` with `{since_ms, apply}`.
+/// `seen` is told how many were looked at.
 ///
 /// # Errors
 /// Those of [`dead`] and [`history`].
-pub async fn run(request: &Request, bus: &Bus, desk: &Desk, judges: Arc<Judges>) -> Result<Value> {
-    let seen = |count| tracing::info!(count, "{} goes on", request.command);
+pub async fn run(request: &Request, bus: &Bus, desk: &Desk, judges: Arc<Judges>, seen: &(dyn Fn(u64) + Sync)) -> Result<Value> {
     if request.command == "replay dead" {
-        return dead(bus, desk, request.args["reason"].as_str(), &seen).await;
+        return dead(bus, desk, request.args["reason"].as_str(), seen).await;
     }
     let span = Duration::from_millis(request.args["since_ms"].as_u64().unwrap_or(0));
     let since = desk.clock().now().minus(span);
-    history(desk, judges, since, request.args["apply"].as_bool().unwrap_or(false), &seen).await
+    history(desk, judges, since, request.args["apply"].as_bool().unwrap_or(false), seen).await
 }
 
 /// Appends every dead letter that was not replayed yet to the bus again, and marks it. What is stored already

@@ -79,7 +79,10 @@ impl Commands {
                 self.backup.begin(order, Arc::clone(&self.bus), self.desk.clock().clone())
             }
             "backup status" => self.backup.status(&serde_json::from_value::<backup::Order>(request.args)?.to),
-            "replay dead" | "replay history" => replay::run(&request, &self.bus, &self.desk, self.pipeline.judges()).await,
+            "replay dead" | "replay history" => {
+                let seen = |count| tracing::info!(count, "{} goes on", request.command);
+                replay::run(&request, &self.bus, &self.desk, self.pipeline.judges(), &seen).await
+            }
             other => bail!("this desk has no command \"{other}\"; it may be older than your moksori program"),
         }
     }

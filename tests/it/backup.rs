@@ -5,9 +5,11 @@ use std::{fs, path::Path, time::Duration};
 use moksori::{
     app::App,
     backup::{self, MANIFEST, Order},
+    bus,
     case::{CaseId, EventKind, ReplyId, ReplyState},
     clock::Clock,
     desk::{Error, NewReply},
+    queue,
 };
 
 use crate::kit::{self, Desk, SHOP};
@@ -102,6 +104,24 @@ async fn what_was_on_its_way_at_the_backup_is_sent_by_a_person_or_never() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_desk_on_other_engines_is_sent_to_their_own_tools() {
+    let place = tempfile::tempdir().unwrap();
+    let sample = kit::sample(&Clock::System).await;
+    let embedded = kit::config(place.path(), &sample);
+    let (mut store, mut log) = (embedded.clone(), embedded);
+    store.queue = queue::Config::at("postgres://moksori@127.0.0.1:1/nowhere", 4, Duration::from_secs(1));
+    log.bus.engine = bus::Engine::Kafka;
+    for (config, words) in [(store, "pg_dump"), (log, "mentions in Kafka")] {
+        let order = Order::new(&config, Path::new("moksori.toml"), &place.path().join("backup")).unwrap();
+        let refused = backup::ask(&config, order, &Clock::System).await.unwrap_err();
+        assert!(refused.to_string().contains(words), "{refused:#}");
+        let refused = backup::export(&config, &place.path().join("export"), &Clock::System).await.unwrap_err();
+        assert!(refused.to_string().contains(words), "{refused:#}");
+    }
+    assert!(!place.path().join("backup").exists() && !place.path().join("export").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

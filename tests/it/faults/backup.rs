@@ -75,7 +75,12 @@ async fn r24_a_backup_while_writing_is_of_one_moment_and_goes_on_elsewhere() {
     ledger.write(share, &mut dice);
     until(&mut child, "there is something to copy", PATIENCE, async |_| shop.total(EVERY).await.filter(|total| *total > 0))
         .await;
-    let mut taken: Vec<(PathBuf, Manifest)> = Vec::new();
+    let person = child.sign_in(&shop).await;
+    until(&mut child, "there is a case", PATIENCE, async |child| {
+        (person.page(child, "/api/v1/cases/1").await.status == 200).then_some(())
+    })
+    .await;
+    let (mut taken, mut slowest): (Vec<(PathBuf, Manifest)>, _) = (Vec::new(), Duration::ZERO);
     for number in 0..backups {
         ledger.write(share, &mut dice);
         let to = shop.dir().join(format!("backup-{number}"));
@@ -84,6 +89,10 @@ async fn r24_a_backup_while_writing_is_of_one_moment_and_goes_on_elsewhere() {
         // The writer does not stop for it.
         while !taking.is_finished() {
             ledger.write((share / 200).max(1), &mut dice);
+            let begun_at = Clock::System.now();
+            let answer = person.note(&child, 1, "백업하는 동안의 메모").await;
+            assert_eq!(answer.status, 200, "{answer:?}\n{}", child.log());
+            slowest = slowest.max(Clock::System.now().since(begun_at));
             Clock::System.sleep(Duration::from_millis(10)).await;
         }
         let output = taking.await.unwrap();
@@ -121,7 +130,8 @@ async fn r24_a_backup_while_writing_is_of_one_moment_and_goes_on_elsewhere() {
         }
     }
     assert_eq!(amid, backups, "a backup was taken when all was written");
-    line.of("equal", equal, backups).is("events_compared", compared).print();
+    line.of("equal", equal, backups).is("events_compared", compared).is("slowest_note_ms", slowest.as_millis()).print();
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}: somebody waited for the backup");
 }
 
 #[tokio::test(flavor = "multi_thread")]
