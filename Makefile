@@ -3,7 +3,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test chaos bench screenshots setup
+.PHONY: bench-engines demo test chaos bench screenshots setup
 
 # Two sample brands on 127.0.0.1; prints one link. make demo ARGS="--listen 127.0.0.1:8080 --for 60s"
 demo:
@@ -30,6 +30,11 @@ chaos:
 bench:
 	@scripts/setup.sh build
 	$(CARGO) bench --locked --bench journey -- $(ARGS)
+
+# The embedded engines beside Kafka and PostgreSQL, which it starts: benches/README.md.
+bench-engines:
+	@scripts/setup.sh build test
+	$(CARGO) bench --locked --bench engines -- $(ARGS)
 
 # Every page in both languages, light and dark, wide and narrow, into docs/images/.
 screenshots:

@@ -12,6 +12,7 @@ mod deploy;
 mod faults;
 mod kit;
 mod layers;
+mod leases;
 mod migrations;
 mod store;
 mod stories;
