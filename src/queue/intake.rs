@@ -532,13 +532,15 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn erasures_done(&mut self, done: &[Erasure]) -> Result<(), Error> {
         for Erasure { id, native_id, .. } in done {
+            // As a whole JSON string: the digits of a short id are in many a letter about something else.
+            let quoted = serde_json::Value::from(native_id.as_str()).to_string();
             self.sql.execute("DELETE FROM erasure WHERE id = ?1", &[(*id).into()])?;
             self.sql.execute(
                 self.sql.pick(
                     "UPDATE dead_letter SET bytes = X'' WHERE instr(bytes, CAST(?1 AS BLOB)) > 0",
                     "UPDATE dead_letter SET bytes = '' WHERE position(convert_to(?1, 'UTF8') IN bytes) > 0",
                 ),
-                &[native_id.into()],
+                &[quoted.as_str().into()],
             )?;
         }
         self.erased = true;
