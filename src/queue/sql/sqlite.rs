@@ -53,10 +53,13 @@ pub(in crate::queue) fn connect(path: &Path, config: &Config, read_only: bool) -
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    // A person's command may stand behind one batch: both together stay within what people wait for.
+    connection.busy_timeout(Duration::from_secs(2))?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    assert_eq!(synchronous, 2, "what is acknowledged must be durable");
     connection.pragma_update(None, "foreign_keys", "OFF")?;
     // Freed bytes are overwritten: a text that was edited must not linger when its mention is erased.
     connection.pragma_update(None, "secure_delete", true)?;
