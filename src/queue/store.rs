@@ -101,6 +101,8 @@ pub struct Store {
     batches: Arc<JobQueue>,
     wait: Option<Duration>,
     catalog: Arc<RwLock<Arc<Catalog>>>,
+    /// One reads the catalog at a time: who reads later has seen more, and must not be overwritten.
+    refreshing: tokio::sync::Mutex<()>,
     seq: watch::Receiver<Seq>,
     metrics: Metrics,
     stop: Arc<AtomicBool>,
@@ -199,7 +201,18 @@ impl Store {
         let (sender, seq) = watch::channel(last);
         let pool = Arc::new(Pool::new(source.clone(), readers, metrics.clone()));
         let (wait, threads) = (source.wait(), Mutex::default());
-        let store = Store { pool, persons, batches, wait, catalog, seq, metrics, stop: Arc::default(), threads };
+        let store = Store {
+            pool,
+            persons,
+            batches,
+            wait,
+            catalog,
+            refreshing: tokio::sync::Mutex::default(),
+            seq,
+            metrics,
+            stop: Arc::default(),
+            threads,
+        };
         Ok((store, sender))
     }
 
@@ -306,6 +319,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub async fn refresh_catalog(&self) -> Result<Arc<Catalog>, Error> {
+        let _alone = self.refreshing.lock().await;
         let catalog = Arc::new(self.read(|reader| Catalog::load(reader.sql)).await?);
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&catalog);
         Ok(catalog)

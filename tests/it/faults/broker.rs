@@ -184,7 +184,6 @@ async fn workers_are_killed_and_the_broker_restarted_and_every_mention_counts_on
         .is("ended", ended)
         .of("broker_restarts", restarted, restarts)
         .found(&found)
-        .is("in_order", true)
         .is("took_s", took.as_secs())
         .print();
 }

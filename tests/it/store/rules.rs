@@ -123,3 +123,22 @@ async fn a_store_that_is_opened_again_is_as_it_was() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_accounts_can_do_is_known_however_they_tell_it_at_once() {
+    on_both(async |shop| {
+        for _ in 0..20 {
+            let tell = async |account: &'static str, reply: bool| {
+                let capability = Capability { reply, length: None };
+                shop.write(move |tx| tx.set_capability(account, &capability)).await;
+                shop.store.refresh_catalog().await.unwrap();
+            };
+            for reply in [true, false] {
+                tokio::join!(tell("main", reply), tell("side", reply), tell("cup", reply));
+                let catalog = shop.store.catalog();
+                assert!(catalog.accounts.iter().all(|account| account.capability.reply == reply), "{:?}", catalog.accounts);
+            }
+        }
+    })
+    .await;
+}
