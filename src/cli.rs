@@ -309,8 +309,14 @@ async fn run_service(place: &Place, roles: &[String]) -> Result<()> {
     let roles = (!roles.is_empty()).then(|| ("server.roles".to_owned(), roles.join(",")));
     let config = place.load_with(roles.into_iter().collect())?;
     tracing::info!(config = serde_json::to_string(&config).unwrap_or_default(), "configuration in effect");
-    let app = App::start(config, Clock::System).await?;
-    wait_for_signal().await?;
+    let mut signal = std::pin::pin!(wait_for_signal());
+    // Who is asked to stop while starting has nothing to finish.
+    let app = tokio::select! {
+        biased;
+        asked = &mut signal => return asked,
+        app = App::start(config, Clock::System) => app?,
+    };
+    signal.await?;
     if app.stop().await { Ok(()) } else { bail!("not everything was finished; it will be at the next start") }
 }
 

@@ -113,7 +113,10 @@ async fn r5_workers_that_come_and_go_double_nothing_outgrown() {
         ledger.write(share, &mut dice);
         if Clock::System.now() >= next_at {
             match guest.take() {
-                Some(guest) => assert!(guest.terminate().await.0.success()),
+                Some(guest) => {
+                    let (status, _) = guest.terminate().await;
+                    assert!(status.success(), "{status}");
+                }
                 None => guest = Some(worker(&shop, 1)),
             }
             (changes, next_at) = (changes + 1, Clock::System.now().plus(every));
