@@ -6,6 +6,7 @@
 mod cases;
 mod clocks;
 mod coverage;
+mod crowd;
 mod events;
 mod feed;
 mod history;
