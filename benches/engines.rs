@@ -109,7 +109,8 @@ fn main() -> Result<()> {
 
 async fn measure(args: &Args) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("engines").tempdir_in(&args.dir).context("failed to make a directory")?;
-    let (kafka_port, postgres_port) = (free_ports(4)?, free_ports(1)?);
+    let kafka_port = free_ports(5)?;
+    let postgres_port = kafka_port + 4;
     let servers = [
         Server::start("kafka.sh", &dir.path().join("kafka"), kafka_port)?,
         Server::start("postgres.sh", &dir.path().join("postgres"), postgres_port)?,
@@ -119,17 +120,17 @@ async fn measure(args: &Args) -> Result<()> {
     answer(postgres_port).await?;
     for (name, workers) in [("embedded", None), ("outgrown", Some(0)), ("outgrown, two triage workers", Some(2))] {
         let here = dir.path().join(name.replace([',', ' '], "-"));
-        let (extra, database) = match workers {
-            None => (String::new(), None),
-            Some(_) => {
-                let database = format!("bench{}", here.to_string_lossy().len());
+        let extra = match workers {
+            None => String::new(),
+            Some(workers) => {
+                let database = format!("bench_{workers}");
                 create(&database, postgres_port)?;
-                (outgrown(kafka_port, postgres_port, &database), Some(database))
+                outgrown(kafka_port, postgres_port, &database)
             }
         };
-        let mut report = run(&file, &here, &extra, workers.unwrap_or(0), &servers).await?;
+        let servers = if workers.is_some() { &servers[..] } else { &[] };
+        let mut report = run(&file, &here, &extra, workers.unwrap_or(0), servers).await?;
         report["engines"] = name.into();
-        report["database"] = json!(database);
         report["load"] = json!(machine::load()?);
         report["rss_mb"] = json!(machine::peak_megabytes()?.round());
         let mut syncs = machine::sync_times(dir.path())?;
