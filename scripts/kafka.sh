@@ -11,12 +11,8 @@ set -euo pipefail
 
 version=4.2.0
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/moksori/kafka-$version
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-
-die() {
-    printf 'kafka: %s\n' "$1" >&2
-    exit "${2:-1}"
-}
+name=kafka
+. "$(dirname "${BASH_SOURCE[0]}")/server.sh"
 
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java
 # Quick to start rather than quick after minutes: KAFKA_OPTS=-XX:TieredStopAtLevel=4 where throughput is measured.
@@ -140,27 +136,13 @@ PROPERTIES
 }
 
 run() {
-    local dir="" port="" with_parent=false
-    while (($#)); do
-        case $1 in
-        --dir) dir=$2 && shift ;;
-        --port) port=$2 && shift ;;
-        --with-parent) with_parent=true ;;
-        *) die "unknown option $1" ;;
-        esac
-        shift
-    done
-    [[ -n $dir && -n $port ]] || die "run wants --dir DIR and --port PORT"
+    options -- "$@"
     fetch
     mkdir -p "$dir"
     dir=$(cd "$dir" && pwd)
     test -e "$dir/log/meta.properties" || format "$dir" "$port"
-    local broker=("${jvm[@]}" kafka.Kafka "$dir/server.properties")
-    if $with_parent; then
-        exec "$here/with-parent.sh" "$dir" "${broker[@]}"
-    fi
-    echo "kafka: 127.0.0.1:$port; with SASL 127.0.0.1:$((port + 1)), user moksori, password sample-password" >&2
-    exec "${broker[@]}"
+    serve "127.0.0.1:$port; with SASL 127.0.0.1:$((port + 1)), user moksori, password sample-password" \
+        "${jvm[@]}" kafka.Kafka "$dir/server.properties"
 }
 
 command=${1:-}

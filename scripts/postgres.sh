@@ -9,13 +9,9 @@
 # runs as user postgres. Exit code 69: it cannot be had on this machine, and why.
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+name=postgres
+. "$(dirname "${BASH_SOURCE[0]}")/server.sh"
 oldest=15
-
-die() {
-    printf 'postgres: %s\n' "$1" >&2
-    exit "${2:-1}"
-}
 
 # Debian keeps each version's programs in a folder of its own, off the path; others have them on it.
 check() {
@@ -54,30 +50,16 @@ CONF
 }
 
 run() {
-    local dir="" port="" with_parent=false options=()
-    while (($#)); do
-        case $1 in
-        --dir) dir=$2 && shift ;;
-        --port) port=$2 && shift ;;
-        --no-fsync) options+=(-c fsync=off) ;;
-        --with-parent) with_parent=true ;;
-        *) die "unknown option $1" ;;
-        esac
-        shift
-    done
-    [[ -n $dir && -n $port ]] || die "run wants --dir DIR and --port PORT"
+    options --no-fsync -- "$@"
     check
     mkdir -p "$dir"
     dir=$(cd "$dir" && pwd)
     cd "$dir"
     ((EUID != 0)) || chown postgres: "$dir"
     test -e "$dir/data/PG_VERSION" || format "$dir" "$port"
-    local server=("${as[@]}" "$programs/postgres" -D "$dir/data" "${options[@]}")
-    if $with_parent; then
-        exec "$here/with-parent.sh" "$dir" "${server[@]}"
-    fi
-    echo "postgres: postgres://moksori@127.0.0.1:$port/postgres" >&2
-    exec "${server[@]}"
+    local settings=()
+    ((${#flags[@]} == 0)) || settings=(-c fsync=off)
+    serve "postgres://moksori@127.0.0.1:$port/postgres" "${as[@]}" "$programs/postgres" -D "$dir/data" "${settings[@]}"
 }
 
 command=${1:-}
