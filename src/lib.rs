@@ -22,6 +22,7 @@ pub mod crash;
 pub mod mention;
 pub mod metrics;
 pub mod query;
+pub mod secret;
 pub mod staff;
 pub mod text;
 

@@ -41,7 +41,8 @@ pub use outbox::Outbox;
 pub use poll::{Poller, Walk};
 pub use recorded::{Asked, Fault, Playback, Report, test_account, test_file};
 pub use run::{Connect, load_files};
-pub use template::Secret;
+
+pub use crate::secret::Secret;
 
 use crate::clock::Time;
 
@@ -150,12 +151,8 @@ impl SecretSource {
     /// Where it was looked for in vain.
     pub fn read(&self) -> Result<Secret, String> {
         match self {
-            SecretSource::Env(name) => std::env::var(name)
-                .map(|value| Secret::new(&value))
-                .map_err(|_| format!("environment variable {name} is not set")),
-            SecretSource::File(path) => std::fs::read_to_string(path)
-                .map(|value| Secret::new(&value))
-                .map_err(|error| format!("{}: {error}", path.display())),
+            SecretSource::Env(name) => Secret::from_env(name).map_err(|_| format!("environment variable {name} is not set")),
+            SecretSource::File(path) => Secret::from_file(path).map_err(|error| format!("{}: {error}", path.display())),
             SecretSource::Given(secret) => Ok(secret.clone()),
         }
     }
@@ -272,7 +269,10 @@ crate::metrics! {
 const LAG_SECONDS: &[f64] = &[0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 720.0, 3_600.0, 86_400.0];
 
 /// The files of a folder that are connectors: `*.toml`, by name.
-fn toml_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn toml_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))

@@ -3,10 +3,10 @@
 //! A template can read what [`VALUES`] lists and call the filters below; it can call no function, read
 //! no file and include no other template. A value that starts with `$` is an RFC 9535 path instead.
 
-use std::{fmt, sync::LazyLock};
+use std::sync::LazyLock;
 
 use minijinja::{Environment, UndefinedBehavior, context, value::Kwargs};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, de};
 use serde_json::Value as Json;
 use serde_json_path::JsonPath;
 
@@ -36,34 +36,6 @@ pub fn urlencode(text: &str) -> String {
         }
         out
     })
-}
-
-/// Something that no log, page or error may show; it prints `[redacted]`.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps `value`, without the line end that files have.
-    pub fn new(value: &str) -> Secret {
-        Secret(value.trim_end_matches(['\r', '\n']).to_owned())
-    }
-
-    /// The secret itself, for the request it belongs to.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("[redacted]")
-    }
 }
 
 /// A checked template.
@@ -208,6 +180,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::secret::Secret;
 
     #[test]
     fn templates_fill_in_and_fall_back() {

@@ -1,11 +1,11 @@
 //! What an operator says about Kafka: clusters, topics, and how hard to try.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 use serde::{Deserialize, Serialize};
 
-use crate::{bus::Error, clock::span};
+use crate::{bus::Error, clock::span, secret::Secret};
 
 /// One Kafka cluster, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,15 +146,6 @@ pub struct Settings {
     pub buffer_records: usize,
 }
 
-/// A password; it is never shown.
-pub(super) struct Secret(String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
 impl Cluster {
     /// What every client of this cluster is told.
     pub(super) fn client(&self) -> Result<ClientConfig, Error> {
@@ -190,8 +181,8 @@ impl Cluster {
                 None => return Err(wrong("its security wants a mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512".into())),
             };
             let user = self.user.as_ref().ok_or_else(|| wrong("its security wants a user".into()))?;
-            let Secret(password) = self.password().map_err(wrong)?;
-            config.set("sasl.mechanism", mechanism).set("sasl.username", user).set("sasl.password", password);
+            let password = self.password().map_err(wrong)?;
+            config.set("sasl.mechanism", mechanism).set("sasl.username", user).set("sasl.password", password.reveal());
         } else if self.user.is_some() || self.password_key() != "password_env" {
             return Err(wrong("it has a user or a password, and its security none: set security = \"sasl_tls\"".into()));
         }
@@ -204,14 +195,11 @@ impl Cluster {
     }
 
     fn password(&self) -> Result<Secret, String> {
-        let text = match (&self.password_env, &self.password_file) {
-            (Some(name), None) => std::env::var(name).map_err(|_| format!("environment variable {name} is not set"))?,
-            (None, Some(path)) => {
-                std::fs::read_to_string(path).map_err(|error| format!("password_file {}: {error}", path.display()))?
-            }
-            _ => return Err("its security wants either password_env or password_file".into()),
-        };
-        Ok(Secret(text.trim_end_matches(['\r', '\n']).to_owned()))
+        match (&self.password_env, &self.password_file) {
+            (Some(name), None) => Secret::from_env(name).map_err(|_| format!("environment variable {name} is not set")),
+            (None, Some(path)) => Secret::from_file(path).map_err(|error| format!("password_file {}: {error}", path.display())),
+            _ => Err("its security wants either password_env or password_file".into()),
+        }
     }
 }
 

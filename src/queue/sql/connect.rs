@@ -9,6 +9,7 @@ use super::{Sql, postgres::Session};
 use crate::{
     clock::random_bytes,
     queue::{Error, Postgres},
+    secret::Secret,
 };
 
 const MIGRATIONS: &[&str] =
@@ -49,13 +50,13 @@ impl Settings {
             .parse()
             .map_err(|_| wrong("queue.postgres.url is no address of PostgreSQL: postgres://user@host:5432/database"))?;
         if let Some(name) = &postgres.password_env {
-            config.password(
-                std::env::var(name).map_err(|_| wrong("the variable that queue.postgres.password_env names is not set"))?,
-            );
+            let password = Secret::from_env(name);
+            let password = password.map_err(|_| wrong("the variable that queue.postgres.password_env names is not set"))?;
+            config.password(password.reveal());
         }
         if let Some(path) = &postgres.password_file {
-            let password = std::fs::read_to_string(path).map_err(|source| Error::File { path: path.clone(), source })?;
-            config.password(password.trim_end_matches(['\r', '\n']));
+            let password = Secret::from_file(path).map_err(|source| Error::File { path: path.clone(), source })?;
+            config.password(password.reveal());
         }
         config.application_name("moksori").connect_timeout(postgres.wait / 2).tcp_user_timeout(postgres.wait).keepalives(true);
         config.keepalives_idle(postgres.wait).keepalives_interval(postgres.wait / 2).keepalives_retries(2);
