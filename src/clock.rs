@@ -125,6 +125,11 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// `N` random bytes as hexadecimal digits: a name that nobody else has, a token.
+pub fn random_word<const N: usize>() -> String {
+    crate::text::hex(&random_bytes::<N>())
+}
+
 /// Spans as people write them in configuration: `300ms`, `12m`, `1h30m`, `7d`.
 pub mod span {
     use std::time::Duration;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::{
     app::App,
     cli,
-    clock::Clock,
+    clock::{Clock, random_word},
     config::Config,
     connect::SecretSource,
     queue::NewAgent,
@@ -90,7 +90,7 @@ pub async fn run(listen: SocketAddr, data: Option<PathBuf>, lasting: Option<Dura
 }
 
 fn fresh_directory() -> Result<PathBuf> {
-    let name: String = crate::clock::random_bytes::<6>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = random_word::<6>();
     let directory = std::env::temp_dir().join(format!("moksori-demo-{name}"));
     std::fs::create_dir_all(&directory)?;
     Ok(directory)
@@ -120,7 +120,7 @@ impl Demo {
         let mut accounts = Vec::new();
         for brand in &config.brands {
             for account in &brand.accounts {
-                let token = token();
+                let token = random_word::<16>();
                 let path = files.join(format!("{}.token", account.key));
                 std::fs::write(&path, &token)?;
                 accounts.push((
@@ -232,8 +232,4 @@ impl Demo {
         }
         drop(Arc::new(self.sample));
     }
-}
-
-fn token() -> String {
-    crate::clock::random_bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     case::{CaseId, EventKind, Seq},
     clock::Clock,
-    mention::MentionId,
+    mention::{MentionId, platform},
     queue::{self, CaseFactsRow, PostRow, Store},
     search::{self, Batch, Facts, Names, Post, Search},
 };
@@ -263,7 +263,7 @@ fn document(post: PostRow, newest: MentionId) -> Post {
         new: post.mention > newest,
         text: post.text,
         lang: post.lang,
-        platform: post.source.split(':').next().unwrap_or_default().to_owned(),
+        platform: platform(&post.source).to_owned(),
         accounts: post.accounts,
         author: post.author,
         posted_at: post.posted_at,

@@ -9,7 +9,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    clock::{Clock, random_bytes},
+    clock::{Clock, random_word},
     queue::{Store, Urgency},
 };
 
@@ -46,7 +46,7 @@ pub struct Leases {
 impl Leases {
     /// Leases for a node that calls itself by a name of chance.
     pub fn new(store: Arc<Store>, clock: Clock, metrics: Metrics) -> Arc<Leases> {
-        let holder = random_bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let holder = random_word::<8>();
         Arc::new(Leases { store, clock, holder, metrics })
     }
 

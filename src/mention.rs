@@ -196,13 +196,18 @@ pub struct Envelope {
     pub media: Vec<String>,
 }
 
+/// The platform of a source: what stands before its colon.
+pub fn platform(source: &str) -> &str {
+    source.split(':').next().unwrap_or(source)
+}
+
 impl Envelope {
     /// The version of the format that this program writes and reads.
     pub const VERSION: u8 = 1;
 
     /// The platform: what stands before the colon of `source`.
     pub fn platform(&self) -> &str {
-        self.source.split(':').next().unwrap_or(&self.source)
+        platform(&self.source)
     }
 
     /// Which of two upserts of one mention is newer.

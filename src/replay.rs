@@ -12,7 +12,7 @@ use crate::{
     control::Request,
     desk::Desk,
     dispatch::{DEFAULT_TEAM, Facts, Outcome},
-    mention::{Envelope, Label, MentionId, Side, Verdict},
+    mention::{Label, MentionId, Side, Verdict, platform},
     pipeline::Judges,
     queue::{Catalog, DeadLetter, Past, Urgency},
 };
@@ -55,7 +55,9 @@ pub async fn dead(bus: &Bus, desk: &Desk, reason: Option<&str>, seen: &(dyn Fn(u
             .collect();
         let ids: Vec<i64> = due.iter().map(|letter| letter.id).collect();
         if !ids.is_empty() {
-            bus.append(due.into_iter().map(entry).collect()).await.context("failed to append to the bus")?;
+            bus.append(due.into_iter().map(|letter| Entry::again(letter.bytes, format!("dead/{}", letter.id))).collect())
+                .await
+                .context("failed to append to the bus")?;
             // A crash before this line appends them once more, which stores nothing twice.
             replayed += ids.len() as u64;
             desk.store().write(Urgency::Batch, move |tx| tx.mark_replayed(&ids)).await?;
@@ -63,14 +65,6 @@ pub async fn dead(bus: &Bus, desk: &Desk, reason: Option<&str>, seen: &(dyn Fn(u
         seen(looked);
     }
     Ok(json!({ "dead_letters": looked, "replayed": replayed }))
-}
-
-/// A dead letter as it was appended first, as far as its bytes say.
-fn entry(letter: DeadLetter) -> Entry {
-    match Envelope::parse(&letter.bytes) {
-        Ok(envelope) => Entry { key: envelope.key(), thread: envelope.thread(), bytes: letter.bytes },
-        Err(_) => Entry { key: format!("dead/{}", letter.id), thread: String::new(), bytes: letter.bytes },
-    }
 }
 
 /// Judges customers' mentions since `since` again by the rules in force, and says what differs; with `apply`
@@ -150,7 +144,7 @@ fn judge(judges: &Judges, catalog: &Catalog, past: Past) -> (Past, Verdict, bool
                 confidence: verdict.confidence,
                 unsure: verdict.unsure,
                 lang: verdict.lang,
-                platform: past.source.split(':').next().unwrap_or_default(),
+                platform: platform(&past.source),
                 account: &case.account,
                 brand: &case.brand,
                 text: &past.text,

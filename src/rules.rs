@@ -89,7 +89,7 @@ impl Files {
             hasher.update(text.len().to_be_bytes());
             hasher.update(text);
         }
-        hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        crate::text::hex(&hasher.finalize()[..16])
     }
 
     fn named(&self, wanted: impl Fn(&Path) -> bool) -> Vec<(String, String)> {

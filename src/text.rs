@@ -14,3 +14,8 @@ pub use length::{LengthRule, Unit, url_at};
 pub use mask::mask;
 pub use normalise::{normalise, strip_invisible};
 pub use signature::{alike, signature};
+
+/// Bytes as hexadecimal digits, two each.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -132,11 +132,11 @@ async fn newest_rules(store: &Store) -> Result<RuleSet> {
 }
 
 /// Lets old days of the embedded log go.
-pub(super) async fn keep_retention(bus: Arc<Bus>, store: Arc<Store>, clock: Clock, mut stop: watch::Receiver<bool>) {
+pub(super) async fn keep_retention(log: bus::Embedded, store: Arc<Store>, clock: Clock, mut stop: watch::Receiver<bool>) {
     loop {
         match store.read(|reader| reader.mark(pipeline::CONSUMER, 0)).await {
             Ok(unread) => {
-                if let Err(error) = bus.retain(bus::Position(unread.next)).await {
+                if let Err(error) = log.retain(bus::Position(unread.next)).await {
                     tracing::error!(error = &error as &dyn std::error::Error, "could not drop old files of the log");
                 }
             }

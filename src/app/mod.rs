@@ -189,34 +189,30 @@ impl App {
     fn triage(&mut self) {
         let pipeline = Arc::clone(&self.pipeline);
         self.stage("pipeline", |stop| pipeline.run(stop));
-        let (pipeline, leases) = (Arc::clone(&self.pipeline), self.leases.clone());
-        self.stage("erasures", |stop| {
-            alone(leases, "erasures".to_owned(), stop, move |stop| Box::pin(Arc::clone(&pipeline).run_erasures(stop)))
-        });
+        let pipeline = Arc::clone(&self.pipeline);
+        self.stage_alone("erasures", move |stop| Box::pin(Arc::clone(&pipeline).run_erasures(stop)));
     }
 
     /// The alarms of the clocks, and what goes by the calendar.
     fn keep_time(&mut self) {
-        let (desk, leases) = (Arc::clone(&self.desk), self.leases.clone());
-        self.stage("alarms", |stop| {
-            alone(leases, "alarms".to_owned(), stop, move |stop| Box::pin(Arc::clone(&desk).run_alarms(stop)))
-        });
-        let (bus, store, clock) = (Arc::clone(&self.bus), Arc::clone(&self.store), self.clock.clone());
-        self.stage("retention", |stop| engines::keep_retention(bus, store, clock, stop));
+        let desk = Arc::clone(&self.desk);
+        self.stage_alone("alarms", move |stop| Box::pin(Arc::clone(&desk).run_alarms(stop)));
+        // Kafka lets its old records go by itself.
+        if let Some(log) = self.bus.embedded().cloned() {
+            let (store, clock) = (Arc::clone(&self.store), self.clock.clone());
+            self.stage("retention", |stop| engines::keep_retention(log, store, clock, stop));
+        }
     }
 
     /// Other systems learn what happened, where they read it from Kafka.
     fn relay(&mut self) -> Result<()> {
-        let relays = Relays {
+        let relays = Arc::new(Relays {
             store: Arc::clone(&self.store),
             bus: Arc::clone(&self.bus),
             clock: self.clock.clone(),
             metrics: notify::Metrics::new(&self.registry)?,
-        };
-        let (relays, leases) = (Arc::new(relays), self.leases.clone());
-        self.stage("relay", |stop| {
-            alone(leases, "relay".to_owned(), stop, move |stop| Box::pin(Arc::clone(&relays).run(stop)))
         });
+        self.stage_alone("relay", move |stop| Box::pin(Arc::clone(&relays).run(stop)));
         Ok(())
     }
 
@@ -272,6 +268,12 @@ impl App {
     ) {
         let (stop, stopped) = watch::channel(false);
         self.stages.push(Stage { name, stop, task: tokio::spawn(body(stopped)) });
+    }
+
+    /// A stage that only one node has at a time, under a lease of its name.
+    fn stage_alone(&mut self, name: &'static str, work: impl Fn(watch::Receiver<bool>) -> Work + Send + 'static) {
+        let leases = self.leases.clone();
+        self.stage(name, |stop| alone(leases, name.to_owned(), stop, work));
     }
 
     /// Stops the stages in flow order within ten seconds; true when nothing was left undone.

@@ -31,6 +31,7 @@ use crate::{
     pipeline::CONSUMER,
     progress::{Progress, Unit},
     queue::{self, Reader, Store},
+    text::hex,
 };
 
 /// The layout of an export that this program writes and reads.
@@ -104,7 +105,7 @@ impl Writer {
 
     fn finish(self, file: String, name: &str, columns: Vec<String>) -> Result<Lines> {
         self.file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-        Ok(Lines { file, name: name.to_owned(), columns, lines: self.lines, sha256: files::hex(self.hasher) })
+        Ok(Lines { file, name: name.to_owned(), columns, lines: self.lines, sha256: hex(&self.hasher.finalize()) })
     }
 }
 

@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail};
 use rusqlite::ErrorCode;
 use sha2::{Digest, Sha256};
 
+use crate::text::hex;
+
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
 
@@ -114,12 +116,7 @@ pub(super) fn digest(path: &Path) -> Result<(u64, String)> {
         hasher.update(chunk);
         Ok(())
     })?;
-    Ok((bytes, hex(hasher)))
-}
-
-/// The digest in hex.
-pub(super) fn hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok((bytes, hex(&hasher.finalize())))
 }
 
 /// Copies a file to one that only its owner may read; it is on the disk when this returns. `seen` is told of the

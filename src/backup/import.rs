@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 use super::{
     export::{Export, FORMAT, Lines, PAGE},
     files,
-    manifest::MANIFEST,
+    manifest::{self, MANIFEST},
     restore::told,
 };
 use crate::{
@@ -29,7 +29,6 @@ use crate::{
     clock::Clock,
     config::Config,
     control,
-    mention::Envelope,
     progress::{Progress, Unit},
     queue::{self, Store, Table, Urgency},
 };
@@ -260,11 +259,7 @@ fn kept_here(table: &str, bus: &Bus) -> bool {
 fn entry(line: &str) -> Option<Entry> {
     let (position, bytes): (i64, String) = serde_json::from_str(line).ok()?;
     let bytes = STANDARD.decode(bytes).ok()?;
-    Some(match Envelope::parse(&bytes) {
-        Ok(envelope) => Entry { key: envelope.key(), thread: envelope.thread(), bytes },
-        // It becomes a dead letter there, as it would have here.
-        Err(_) => Entry { key: format!("import/{position}"), thread: String::new(), bytes },
-    })
+    Some(Entry::again(bytes, format!("import/{position}")))
 }
 
 /// The lines of a file, counted.
@@ -292,16 +287,7 @@ impl Reading {
 /// Reads an export's manifest and checks every file against it; returns its digest too.
 fn check(from: &Path) -> Result<(Export, String)> {
     let path = from.join(MANIFEST);
-    let text = std::fs::read(&path).with_context(|| {
-        format!("{} is no export, or one that was not finished: it has no {MANIFEST} that can be read", from.display())
-    })?;
-    let fields: serde_json::Value = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
-    match fields["export"].as_u64() {
-        Some(format) if format == u64::from(FORMAT) => {}
-        Some(format) => bail!("{} has format {format}, this program knows {FORMAT}: run a newer moksori", from.display()),
-        None => bail!("{} is not the manifest of an export; a backup is for moksori restore", path.display()),
-    }
-    let export: Export = serde_json::from_value(fields).with_context(|| format!("{} is damaged", path.display()))?;
+    let export: Export = manifest::read(from, "export", ("export", FORMAT), "; a backup is for moksori restore")?;
     let known = queue::newest_schema();
     if export.schema != known {
         bail!("the export has schema {}, this program writes {known}: export and import with one version", export.schema);

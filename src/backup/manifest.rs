@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::files;
 use crate::queue;
@@ -74,6 +74,22 @@ pub struct Rules {
     pub digest: String,
 }
 
+/// Reads what a folder says of itself, a backup or an export; the layout it has stands under a key of its own.
+/// `other` is told to whoever took one for the other.
+pub(super) fn read<T: DeserializeOwned>(dir: &Path, what: &str, (key, known): (&str, u32), other: &str) -> Result<T> {
+    let path = dir.join(MANIFEST);
+    let text = std::fs::read(&path).with_context(|| {
+        format!("{} is no {what}, or one that was not finished: it has no {MANIFEST} that can be read", dir.display())
+    })?;
+    let damaged = || format!("{} is damaged", path.display());
+    let fields: serde_json::Value = serde_json::from_slice(&text).with_context(damaged)?;
+    match fields[key].as_u64() {
+        Some(format) if format == u64::from(known) => serde_json::from_value(fields).with_context(damaged),
+        Some(format) => bail!("{} has format {format}, this program knows {known}: run a newer moksori", dir.display()),
+        None => bail!("{} is not the manifest of {} {what}{other}", path.display(), if what == "export" { "an" } else { "a" }),
+    }
+}
+
 impl Kept {
     /// Reads a file to its end to know it again as `name`.
     pub(super) fn of(name: String, path: &Path) -> Result<Kept> {
@@ -116,17 +132,7 @@ impl Manifest {
     /// When it is no backup, a newer program made it, or a file is missing, cut short or changed.
     pub fn check(dir: &Path, seen: &mut dyn FnMut(u64)) -> Result<Manifest> {
         let path = dir.join(MANIFEST);
-        let text = std::fs::read(&path).with_context(|| {
-            format!("{} is no backup, or one that was not finished: it has no {MANIFEST} that can be read", dir.display())
-        })?;
-        let fields: serde_json::Value =
-            serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
-        match fields["format"].as_u64() {
-            Some(format) if format == u64::from(FORMAT) => {}
-            Some(format) => bail!("{} has format {format}, this program knows {FORMAT}: run a newer moksori", dir.display()),
-            None => bail!("{} is not the manifest of a backup", path.display()),
-        }
-        let manifest: Manifest = serde_json::from_value(fields).with_context(|| format!("{} is damaged", path.display()))?;
+        let manifest: Manifest = read(dir, "backup", ("format", FORMAT), "")?;
         let known = queue::newest_schema();
         if manifest.schema > known {
             bail!("the backup has schema {}, this program knows {known}: run a newer moksori", manifest.schema);

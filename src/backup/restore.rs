@@ -88,7 +88,7 @@ async fn fill(from: &Path, data: &Path, manifest: Manifest, clock: &Clock) -> Re
         anyhow::Ok(())
     })
     .await??;
-    let parked = hold_back(&restoring, clock).await?;
+    let parked = hold_back(&restoring, queue::Config::sqlite(1, 2_048), clock).await?;
     // The store last: where it is, all is.
     for name in ["bus", "desk.db"] {
         std::fs::rename(restoring.join(name), data.join(name)).with_context(|| format!("failed to put {name} in place"))?;
@@ -100,11 +100,7 @@ async fn fill(from: &Path, data: &Path, manifest: Manifest, clock: &Clock) -> Re
 }
 
 /// Brings a copied store up to date, holds its outbox back and signs everybody out.
-async fn hold_back(dir: &Path, clock: &Clock) -> Result<Vec<CaseId>> {
-    hold_back_in(dir, queue::Config::sqlite(1, 2_048), clock).await
-}
-
-async fn hold_back_in(dir: &Path, settings: queue::Config, clock: &Clock) -> Result<Vec<CaseId>> {
+async fn hold_back(dir: &Path, settings: queue::Config, clock: &Clock) -> Result<Vec<CaseId>> {
     let metrics = queue::Metrics::new(&Registry::new())?;
     let store = Store::open(dir, settings, clock.clone(), metrics)?;
     let parked = store
@@ -126,7 +122,7 @@ pub async fn park(config: &Config, clock: &Clock) -> Result<String> {
     let data = &config.data.directory;
     files::create_dir(data)?;
     let _lock = control::lock(data).context("stop every process of the desk first")?;
-    Ok(told(&hold_back_in(data, config.queue.clone(), clock).await?))
+    Ok(told(&hold_back(data, config.queue.clone(), clock).await?))
 }
 
 impl std::fmt::Display for Restored {

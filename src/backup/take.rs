@@ -21,6 +21,7 @@ use crate::{
     bus::{self, Bus, Embedded},
     clock::Clock,
     config::Config,
+    connect,
     control::{self, Answer, Request},
     pipeline::CONSUMER,
     progress::{Progress, Unit},
@@ -50,11 +51,7 @@ impl Order {
     pub fn new(config: &Config, file: &Path, to: &Path) -> Result<Order> {
         let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("{} has no place", path.display()));
         let mut beside = vec![absolute(file)?];
-        let entries = std::fs::read_dir(&config.connect.directory).into_iter().flatten().flatten();
-        let mut connectors: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        connectors.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-        connectors.sort();
-        for path in connectors {
+        for path in connect::toml_files(&config.connect.directory).unwrap_or_default() {
             beside.push(absolute(&path)?);
         }
         Ok(Order { data: absolute(&config.data.directory)?, to: absolute(to)?, beside })

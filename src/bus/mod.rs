@@ -59,6 +59,15 @@ impl Entry {
     pub fn of(envelope: &Envelope) -> Result<Entry, serde_json::Error> {
         Ok(Entry { key: envelope.key(), thread: envelope.thread(), bytes: serde_json::to_vec(envelope)? })
     }
+
+    /// A record as it was appended first, as far as its bytes say; what is no mention gets `key`, and becomes a
+    /// dead letter as before.
+    pub fn again(bytes: Vec<u8>, key: String) -> Entry {
+        match Envelope::parse(&bytes) {
+            Ok(envelope) => Entry { key: envelope.key(), thread: envelope.thread(), bytes },
+            Err(_) => Entry { key, thread: String::new(), bytes },
+        }
+    }
 }
 
 /// One record of the log.
@@ -392,18 +401,6 @@ impl Bus {
     /// Whether somebody may read what is relayed.
     pub fn relays(&self) -> bool {
         matches!(self, Bus::Kafka(_))
-    }
-
-    /// Removes the days of the embedded log that are older than the configuration keeps, up to the first
-    /// that has records at or after `unread`. Returns how many days went.
-    ///
-    /// # Errors
-    /// When a file cannot be removed.
-    pub async fn retain(&self, unread: Position) -> Result<usize, Error> {
-        match self {
-            Bus::Embedded(log) => log.retain(unread).await,
-            Bus::Kafka(_) => Ok(0),
-        }
     }
 
     /// Each partition with the position after its last record.

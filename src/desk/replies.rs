@@ -3,7 +3,7 @@
 use super::{Desk, Error, Ledger};
 use crate::{
     case::{Actor, CaseId, EventKind, ReplyId, ReplyState},
-    clock::{Time, random_bytes},
+    clock::{Time, random_word},
     queue::Case,
     sla::Kind,
     staff::{Action, Viewer, authorize},
@@ -195,7 +195,7 @@ impl Ledger<'_, '_> {
             .min();
         let hold = if left.is_some_and(|left| left < self.config.hurry) { Duration::ZERO } else { self.config.undo_window };
         let due_at = self.now().plus(hold);
-        let key: String = random_bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = random_word::<16>();
         let id = self.tx.insert_reply(
             case.id,
             case.latest_mention,

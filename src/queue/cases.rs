@@ -27,7 +27,7 @@ pub(super) fn unknown(what: &'static str) -> Error {
 }
 
 /// The member of an enum that a number stands for.
-fn member<T: Copy>(all: &[T], number: i64, what: &'static str) -> Result<T, Error> {
+pub(super) fn member<T: Copy>(all: &[T], number: i64, what: &'static str) -> Result<T, Error> {
     usize::try_from(number).ok().and_then(|index| all.get(index)).copied().ok_or_else(|| unknown(what))
 }
 

@@ -1,6 +1,6 @@
 //! Mentions that were judged before, for those who judge them again with newer rules.
 
-use super::{Error, Reader, Tx, sql::Row};
+use super::{Error, Reader, Tx, cases::member, sql::Row};
 use crate::{
     case::{CaseId, Priority},
     clock::Time,
@@ -59,10 +59,7 @@ fn past_of(row: &Row<'_>) -> Result<Past, Error> {
             brand: row.get(11)?,
             account: row.get(12)?,
             team: TeamId(row.get(13)?),
-            priority: usize::try_from(row.get::<i64>(14)?)
-                .ok()
-                .and_then(|index| Priority::ALL.get(index).copied())
-                .ok_or(Error::Unknown { what: "priority" })?,
+            priority: member(&Priority::ALL, row.get(14)?, "priority")?,
             by_person: row.get::<Option<i64>>(15)?.is_some(),
         }),
     };

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use crate::{
     case::{EventKind, Priority, ReplyState, Status},
     clock::Time,
-    mention::{Label, Side, TimeQuality},
+    mention::{Label, Side, TimeQuality, platform},
     queue::{Case, CaseView, Catalog, EarlierCase, MentionView, QueueRow, Reply, Team},
     sla::{Kind, Origin, Policies, SlaClock, State},
     staff::{Action, TeamId, Viewer, authorize},
@@ -64,10 +64,6 @@ pub(super) fn label(case: &Case) -> LabelView {
     }
 }
 
-fn platform(source: &str) -> String {
-    source.split(':').next().unwrap_or_default().to_owned()
-}
-
 fn millis(span: std::time::Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
@@ -111,7 +107,7 @@ impl Fill<'_> {
     fn place(&self, case: &Case, mention: &MentionView) -> Place {
         let account = self.catalog.account(case.account).filter(|_| mention.addressed);
         Place {
-            platform: platform(&mention.source),
+            platform: platform(&mention.source).to_owned(),
             account: account.map(|account| account.handle.trim_start_matches('@').into()),
         }
     }

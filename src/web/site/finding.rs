@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     case::{CaseId, ReplyState, Status},
-    mention::Label,
+    mention::{Label, platform},
     query::Query,
     queue::Reader,
     search::{Found, Order, Page, Scope},
@@ -191,10 +191,7 @@ fn hits(
             number: number.0,
             status: case.status,
             label: fill::label(&case),
-            place: Place {
-                platform: mention.source.split(':').next().unwrap_or_default().into(),
-                account: account.map(|account| account.handle.clone()),
-            },
+            place: Place { platform: platform(&mention.source).into(), account: account.map(|account| account.handle.clone()) },
             lang: mention.lang,
             at: mention.posted_at,
             team: reader.catalog.team(case.team).map(|team| team_name(team, f.language)).unwrap_or_default(),

@@ -47,7 +47,7 @@ use super::{
     assets,
     security::{self, Cookies, Throttle},
 };
-use crate::{clock::random_bytes, desk::Desk, search::Search, staff::Viewer};
+use crate::{clock::random_word, desk::Desk, search::Search, staff::Viewer};
 
 /// The largest body that is read.
 const BODY_BYTES: usize = 64 * 1024;
@@ -144,7 +144,7 @@ struct RequestId(String);
 
 /// Layer: an id and a span. The span names the route, never the address: addresses carry tokens and queries.
 async fn identify(mut request: Request, next: Next) -> Response {
-    let id: String = random_bytes::<5>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = random_word::<5>();
     request.extensions_mut().insert(RequestId(id.clone()));
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let span = tracing::debug_span!("request", request.id = id, method = %request.method(), route);

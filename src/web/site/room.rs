@@ -8,7 +8,7 @@ use super::{
     fill::{self, Fill, team_name},
 };
 use crate::{
-    mention::{Label, Lang},
+    mention::{Label, Lang, platform},
     queue::{Owner, QueueFilter, QueueRow, Reader, Team},
     staff::{Action, Viewer, authorize},
     web::views::{Choice, Counts, Filter, Frame, List},
@@ -163,7 +163,7 @@ impl Room {
     /// Does a case belong to the list?
     pub(super) fn holds(&self, line: &QueueRow) -> bool {
         let (case, filter) = (&line.case, &self.filter);
-        let platform = line.mention.source.split(':').next().unwrap_or_default();
+        let platform = platform(&line.mention.source);
         case.status.unfinished()
             && filter.teams.contains(&case.team)
             && filter.label.is_none_or(|label| label == case.label)
