@@ -153,6 +153,14 @@ pub enum Error {
     /// PostgreSQL refused, or is out of reach.
     #[error("the store failed")]
     Postgres(#[from] ::postgres::Error),
+    /// PostgreSQL let nobody in: it is out of reach, or refused the user or the database.
+    #[error("no session with PostgreSQL at {server}: look at queue.postgres.url, the password and whether the server is up")]
+    Unreached {
+        /// Host and port, or the socket's directory.
+        server: String,
+        /// What the client says.
+        source: ::postgres::Error,
+    },
     /// No connection came free in time, or no answer.
     #[error("the store did not answer within {limit:?}: the database may be down or overloaded")]
     Slow {
@@ -229,7 +237,7 @@ impl Error {
             Error::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
                 matches!(error.code, DiskFull | DatabaseBusy | DatabaseLocked | SystemIoFailure)
             }
-            Error::Postgres(error) => sql::postgres::is_retryable(error),
+            Error::Postgres(error) | Error::Unreached { source: error, .. } => sql::postgres::is_retryable(error),
             Error::Slow { .. } | Error::Taken => true,
             _ => false,
         }

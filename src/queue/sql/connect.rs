@@ -1,7 +1,8 @@
 //! How a session of PostgreSQL begins: its address, its secrets, TLS, its limits; and the schema it must find.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
+use ::postgres::config::Host;
 use openssl::ssl::{SslConnector, SslMethod};
 use postgres_openssl::MakeTlsConnector;
 
@@ -71,9 +72,20 @@ impl Settings {
         Ok(Settings { config, tls, wait: postgres.wait })
     }
 
+    /// Where the server is looked for, for an error.
+    fn server(&self) -> String {
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(directory) => directory.display().to_string(),
+        });
+        let ports = self.config.get_ports().iter().copied().chain(iter::repeat(5_432));
+        hosts.zip(ports).map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(", ")
+    }
+
     /// Opens a session. Blocks; never call it on an async thread.
     pub(in crate::queue) fn connect(&self, purpose: Purpose) -> Result<Sql, Error> {
-        let session = Session::new(self.config.connect(self.tls.clone())?);
+        let unreached = |source| Error::Unreached { server: self.server(), source };
+        let session = Session::new(self.config.connect(self.tls.clone()).map_err(unreached)?);
         let (statement, lock) = match purpose {
             Purpose::Person => (self.wait, self.wait / 2),
             Purpose::Batch => (self.wait * 12, self.wait * 2),
