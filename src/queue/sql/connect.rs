@@ -34,8 +34,10 @@ pub(in crate::queue) struct Settings {
 /// What a session is for; it decides how long its statements may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::queue) enum Purpose {
-    /// To read, or to write what a person waits for.
-    Person,
+    /// To read what a person waits for.
+    Read,
+    /// To write what a person waits for.
+    Command,
     /// To write batches.
     Batch,
     /// To bring the schema up to date.
@@ -87,7 +89,7 @@ impl Settings {
         let unreached = |source| Error::Unreached { server: self.server(), source };
         let session = Session::new(self.config.connect(self.tls.clone()).map_err(unreached)?);
         let (statement, lock) = match purpose {
-            Purpose::Person => (self.wait, self.wait / 2),
+            Purpose::Read | Purpose::Command => (self.wait, self.wait / 2),
             Purpose::Batch => (self.wait * 12, self.wait * 2),
             Purpose::Migrate => (Duration::ZERO, Duration::ZERO),
         };
@@ -99,8 +101,8 @@ impl Settings {
             lock.as_millis(),
             (self.wait * 2).as_millis(),
         ))?;
-        if purpose == Purpose::Batch {
-            // Batches look up rows by their keys. A plan made while a table was empty would read all of it ever after.
+        if matches!(purpose, Purpose::Command | Purpose::Batch) {
+            // Who writes looks up rows by their keys. A plan made while a table was empty would read all of it ever after.
             session.run("SET enable_seqscan = off")?;
         }
         Ok(Sql::Postgres(Box::new(session)))
