@@ -12,7 +12,7 @@ use super::{Desk, Error, Ledger};
 use crate::{case::CaseId, queue::Urgency};
 
 /// Cases per transaction, so that a person's command never waits long behind alarms.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 200;
 /// Cases that are looked up at once: with many due, finding the first of them costs more than firing them.
 const IN_SIGHT: u32 = 1_000;
 /// Sleeps are cut here, in case the wall clock is set.
@@ -32,6 +32,8 @@ impl Desk {
                 }
             };
             let now = self.clock.now();
+            let late = next.map_or(0, |next| now.since(next).as_secs());
+            self.metrics.alarms_late.set(i64::try_from(late).unwrap_or(i64::MAX));
             if next.is_some_and(|next| next <= now) {
                 if let Err(error) = self.fire_due().await {
                     tracing::error!(error = &error as &dyn std::error::Error, "could not fire alarms, trying again");

@@ -130,6 +130,8 @@ crate::metrics! {
         warned: IntCounterVec = "moksori_sla_warned_total" ["clock"],
         /// Seconds from a deadline to its breach being recorded. Should stay under a second.
         detection_delay: Histogram = "moksori_sla_detection_delay_seconds" (crate::metrics::DELAY_SECONDS),
+        /// Seconds by which the oldest alarm that has not fired is late. Should stay 0; a burst of posts is a burst of alarms later.
+        alarms_late: IntGauge = "moksori_sla_alarms_late_seconds",
         /// Seconds from the customer's post to our first answer; 720 is the promise.
         response: HistogramVec = "moksori_sla_response_seconds" ["clock", "team"] (crate::metrics::WAIT_SECONDS),
         /// Seconds from a post on its platform to its case here, by platform.
