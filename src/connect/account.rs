@@ -80,12 +80,13 @@ impl Account {
             secrets.insert(name.clone(), source.read().map_err(|error| fail(format!("secret `{name}`: {error}")))?);
         }
         let http = match (file.ingress, &config.base, &config.path) {
-            (Ingress::Poll, Some(base), _) => {
+            (Ingress::Poll | Ingress::Webhook, Some(base), _) => {
                 let guard = Guard::new(&file.hosts, base, config.allow_private);
                 guard.check(base).map_err(|error| fail(format!("base: {error}")))?;
                 let defaults = &file.request;
                 Some(Http::new(guard, config.allow_private, defaults.timeout.0, defaults.max_bytes)?)
             }
+            (Ingress::Webhook, None, _) => None,
             (Ingress::Poll, None, _) => return Err(fail("add base = \"https://HOST\"".into())),
             (Ingress::File, _, None) => return Err(fail("add path = \"FILE.jsonl\"".into())),
             (Ingress::File, ..) => None,

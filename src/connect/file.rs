@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{
     format::{
         Action, ActionKind, Defaults, Do, ErrorRow, Idempotency, Identify, Ingress, Limits, Map, Order, Paging, Recorded,
-        Stream,
+        Stream, Webhook,
     },
     template::Template,
 };
@@ -75,6 +75,8 @@ pub struct ConnectorFile {
     pub identify: Option<Identify>,
     /// Where the fields of a mention come from; a stream may bring its own.
     pub map: Option<Map>,
+    /// What is sent to us.
+    pub webhook: Option<Webhook>,
     /// What to read.
     #[serde(default, rename = "stream")]
     pub streams: Vec<Stream>,
@@ -172,6 +174,17 @@ impl ConnectorFile {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if self.connector.is_empty() || !self.connector.bytes().all(plain) {
             return top("connector", "a connector's name is lower-case letters, digits and _", "rename it");
+        }
+        match &self.webhook {
+            None if self.ingress == Ingress::Webhook => {
+                return top("ingress", "what is sent to us is described nowhere", "add [webhook]");
+            }
+            None => {}
+            Some(webhook) => {
+                if let Some((key, message, remedy)) = webhook.fault(self.map.is_some(), &self.secrets) {
+                    return Err(("[webhook]", 0, key, message, remedy));
+                }
+            }
         }
         for (index, stream) in self.streams.iter().enumerate() {
             let fail = |key, message: String, remedy| Err(("[[stream]]", index, key, message, remedy));

@@ -9,6 +9,10 @@ use serde::{Deserialize, Deserializer, de};
 use super::template::{Field, Path, Template};
 use crate::text::LengthRule;
 
+mod webhook;
+
+pub use webhook::{Challenge, ChallengeAnswer, Encoding, Part, Signature, Signed, Verify, Webhook};
+
 /// A length of time as people write it: `300ms`, `20s`, `5m`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
@@ -28,6 +32,8 @@ pub enum Ingress {
     Poll,
     /// Read from a file of JSON Lines as it grows.
     File,
+    /// Sent to us: `[webhook]`.
+    Webhook,
 }
 
 /// What all requests of a file have in common.

@@ -1,7 +1,7 @@
 //! Where mentions go and replies come from: the bus and the desk, or a tray that a test looks into.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -57,6 +57,8 @@ pub struct Kept {
     pub refused_outcomes: usize,
     /// What became of replies: id, and `sent URI`, `failed REASON`, `retry TIME` or `unknown REASON`.
     pub outcomes: Vec<(ReplyId, String)>,
+    /// Ids of deliveries, by account.
+    pub deliveries: BTreeSet<(String, String)>,
     /// What accounts can do.
     pub capabilities: BTreeMap<String, Capability>,
 }
@@ -131,6 +133,22 @@ impl Home {
                 tray.with(|kept| kept.cursors.insert(name.to_owned(), value.to_owned()));
                 Ok(())
             }
+        }
+    }
+
+    /// Whether a delivery to an account was taken.
+    pub(super) async fn knows_delivery(&self, account: &str, id: &str) -> Result<bool, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.knows_delivery(account, id).await.map_err(failed),
+            Home::Tray(tray) => Ok(tray.with(|kept| kept.deliveries.contains(&(account.to_owned(), id.to_owned())))),
+        }
+    }
+
+    /// Remembers a delivery whose mentions are durable; false if it was known.
+    pub(super) async fn keep_delivery(&self, account: &str, id: &str) -> Result<bool, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.keep_delivery(account, id).await.map_err(failed),
+            Home::Tray(tray) => Ok(tray.with(|kept| kept.deliveries.insert((account.to_owned(), id.to_owned())))),
         }
     }
 

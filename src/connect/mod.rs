@@ -31,6 +31,7 @@ mod request;
 mod revisit;
 mod run;
 mod template;
+mod webhook;
 
 pub use account::{Account, OwnIds};
 pub use file::{ConnectorFile, FileError};
@@ -41,6 +42,7 @@ pub use outbox::Outbox;
 pub use poll::{Poller, Walk};
 pub use recorded::{Asked, Fault, Playback, Report, test_account, test_file};
 pub use run::{Connect, load_files};
+pub use webhook::Hooks;
 
 pub use crate::secret::Secret;
 
@@ -260,6 +262,8 @@ crate::metrics! {
         discarded: IntCounterVec = "moksori_connect_discarded_total" ["connector", "reason"],
         /// Replies by outcome: sent, retried, failed, unknown.
         replies: IntCounterVec = "moksori_connect_replies_total" ["connector", "outcome"],
+        /// Deliveries sent to us by outcome: accepted, duplicate, unsigned, stale, malformed, too_large, limited, not_kept.
+        deliveries: IntCounterVec = "moksori_connect_deliveries_total" ["connector", "outcome"],
         /// 1 while the last walk of a stream went well, 0 while it waits after a failure.
         up: IntGaugeVec = "moksori_connect_stream_up" ["account", "stream"],
     }

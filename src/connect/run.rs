@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off_at_home,
+    Account, Config, ConnectorFile, Error, FileError, Home, Hooks, Metrics, Outbox, OwnIds, Poller, limits::back_off_at_home,
     toml_files,
 };
 use crate::clock::Clock;
@@ -101,6 +101,14 @@ impl Connect {
                 !poller.revisits() || sources.insert((poller.account().source.clone(), poller.stream_name().to_owned()))
             })
             .collect()
+    }
+
+    /// What is sent to the accounts.
+    ///
+    /// # Errors
+    /// A secret that cannot be read.
+    pub fn hooks(&self) -> Result<Hooks, Error> {
+        Hooks::new(&self.accounts, self.home.clone())
     }
 
     /// The replies of all accounts.

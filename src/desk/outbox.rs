@@ -41,6 +41,24 @@ impl Desk {
         self.transact(Urgency::Batch, move |ledger| Ok(ledger.tx.save_cursor(&name, &value)?)).await
     }
 
+    /// Whether a delivery that was sent to an account was taken before.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn knows_delivery(&self, account: &str, id: &str) -> Result<bool, Error> {
+        let (account, id) = (account.to_owned(), id.to_owned());
+        self.store.read(move |reader| Ok(reader.knows_delivery(&account, &id)?)).await
+    }
+
+    /// Remembers a delivery; false if it is known already. Call it only when what it brought is durable in the bus.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn keep_delivery(&self, account: &str, id: &str) -> Result<bool, Error> {
+        let (account, id) = (account.to_owned(), id.to_owned());
+        self.transact(Urgency::Person, move |ledger| Ok(ledger.tx.keep_delivery(&account, &id)?)).await
+    }
+
     /// Mentions of a source to look at again for edits and deletes, newest first.
     ///
     /// # Errors
