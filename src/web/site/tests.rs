@@ -82,7 +82,13 @@ impl Shop {
             accounts: vec![("main".into(), "shop".into(), "shop_kr".into())],
         };
         store.set_catalog(catalog).await.unwrap();
-        let length = text::LengthRule { unit: text::Unit::Graphemes, max: 60, url: Some(23), bare_mentions: false };
+        let length = text::LengthRule {
+            unit: text::Unit::Graphemes,
+            max: 60,
+            url: Some(23),
+            bare_mentions: false,
+            ..Default::default()
+        };
         let capability = Capability { reply: true, length: Some(length) };
         let set: Result<(), queue::Error> =
             store.write(queue::Urgency::Person, move |tx| tx.set_capability("main", &capability)).await;
