@@ -266,6 +266,8 @@ pub fn test_account(file: &ConnectorFile, base: &Url) -> AccountConfig {
         base: Some(base.clone()),
         secrets: file.secrets.iter().map(|name| (name.clone(), SecretSource::Given(Secret::new("test")))).collect(),
         tags: file.recorded_tags.clone(),
+        settings: file.recorded_settings.clone(),
+        listen: file.recorded_queries.clone(),
         interval: Duration::ZERO,
         allow_private: true,
         ..AccountConfig::new("test", &file.connector)
