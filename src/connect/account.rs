@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     AccountConfig, Error, Metrics, Secret,
     file::ConnectorFile,
-    format::{Action, Do, Ingress, Stream},
+    format::{Action, Do, Ingress, Setting, Stream},
     guard::Guard,
     limits::{Budget, retry_after},
     request::{Answer, Call, Http},
@@ -71,6 +71,13 @@ impl Account {
         let fail = |reason: String| Error::Account { account: config.key.clone(), reason };
         if let Some(name) = config.secrets.keys().find(|name| !file.secrets.contains(name)) {
             return Err(fail(format!("connector {} knows no secret `{name}`; remove it", file.connector)));
+        }
+        if let Some(name) = config.settings.keys().find(|name| !file.settings.iter().any(|one| one.name == **name)) {
+            return Err(fail(format!("connector {} knows no setting `{name}`; remove it", file.connector)));
+        }
+        let missing = |one: &&Setting| one.default.is_none() && !config.settings.contains_key(&one.name);
+        if let Some(one) = file.settings.iter().find(missing) {
+            return Err(fail(format!("add settings.{} = \"...\"", one.name)));
         }
         let mut secrets = BTreeMap::new();
         for name in &file.secrets {
@@ -139,7 +146,15 @@ impl Account {
     pub(super) fn values(&self, more: Value) -> Value {
         let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         let secret: BTreeMap<&str, &str> = secrets.iter().map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
+        context! { secret => secret, ..context! { ..more, ..self.about() } }
+    }
+
+    /// The values that are no secret: the account and its settings.
+    pub(super) fn about(&self) -> Value {
         let config = &self.config;
+        let setting =
+            |one: &Setting| Some((one.name.clone(), config.settings.get(&one.name).or(one.default.as_ref())?.clone()));
+        let settings: BTreeMap<String, String> = self.file.settings.iter().filter_map(setting).collect();
         context! {
             account => context! {
                 key => config.key,
@@ -149,8 +164,7 @@ impl Account {
                 host => config.base.as_ref().and_then(Url::host_str).unwrap_or(&config.key),
                 base => config.base.as_ref().map_or("", |base| base.as_str().trim_end_matches('/')),
             },
-            secret => secret,
-            ..more
+            setting => settings,
         }
     }
 
@@ -205,7 +219,7 @@ impl Account {
     pub(super) fn action_request(&self, action: &Action, more: Value) -> Result<Call, Error> {
         let values = self.values(more);
         let method = Method::from_bytes(action.method.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
-        let mut call = self.request(method, &action.path, &BTreeMap::new(), &values)?;
+        let mut call = self.request(method, &action.path, &action.query, &values)?;
         for (name, template) in &action.headers {
             call.header(name, &template.render(&values)?)?;
         }
@@ -213,14 +227,13 @@ impl Account {
             let pairs = fields.iter().map(|(name, template)| Ok((name.clone(), template.render(&values)?)));
             pairs.filter(|pair| pair.as_ref().map_or(true, |(_, value)| !value.is_empty())).collect()
         };
-        call.body = if action.json.is_empty() {
-            let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(filled(&action.form)?).finish();
-            Some(("application/x-www-form-urlencoded", form.into_bytes()))
-        } else {
-            let object: serde_json::Map<String, Json> =
-                filled(&action.json)?.into_iter().map(|(name, value)| (name, Json::String(value))).collect();
-            Some(("application/json", Json::Object(object).to_string().into_bytes()))
-        };
+        call.body = Some(match &action.json {
+            None => {
+                let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(filled(&action.form)?).finish();
+                ("application/x-www-form-urlencoded", form.into_bytes())
+            }
+            Some(body) => ("application/json", body.render(&values)?.to_string().into_bytes()),
+        });
         Ok(call)
     }
 
@@ -256,14 +269,17 @@ impl Account {
     fn judge(&self, answer: Answer) -> Result<Answer, Error> {
         let now = self.clock.now();
         let limits = &self.file.limits;
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner).learn(&answer.headers, now);
-        if (200..300).contains(&answer.status) {
+        let success = (200..300).contains(&answer.status);
+        let reads_body = !success || limits.reads_body() || self.file.errors.iter().any(|row| row.status.has(answer.status));
+        let body = if reads_body { serde_json::from_slice(&answer.body).unwrap_or(Json::Null) } else { Json::Null };
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).learn(&answer.headers, &body, now);
+        // Some platforms say what went wrong under a status of success.
+        if success && !self.file.errors.iter().any(|row| row.body.is_some() && row.fits(answer.status, &body)) {
             return Ok(answer);
         }
-        let body = serde_json::from_slice(&answer.body).unwrap_or(Json::Null);
         let action = self.file.on_error(answer.status, &body);
-        let header = limits.reset.as_deref().and_then(|name| answer.headers.get(name)?.to_str().ok());
-        let reset = header.and_then(|text| super::limits::reset_at(text, limits.reset_as, now));
+        let told = limits.reset.as_ref().and_then(|told| super::limits::told(told, &answer.headers, &body));
+        let reset = told.and_then(|text| super::limits::reset_at(&text, limits.reset_as, now));
         // Every answer carries the reset; it is a time to come back at only after a limit.
         let reset = reset.filter(|at| action == Do::BackOff && *at > now);
         let until: Option<Time> = retry_after(&answer.headers, now).or(reset);

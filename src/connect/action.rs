@@ -62,7 +62,7 @@ pub(super) async fn send(account: &Account, action: &Action, reply: &Outgoing) -
         account.send(account.action_request(action, values(reply))?, false).await
     };
     match attempt.await {
-        Ok(answer) => match json(&answer).ok().and_then(|json| receipt(&action.answer, &json, account.clock.now())) {
+        Ok(answer) => match json(&answer).ok().and_then(|json| receipt(account, &action.answer, &json)) {
             Some(receipt) => Outcome::Sent(receipt),
             None => doubt(account, action, reply, "an answer without the new post").await,
         },
@@ -112,18 +112,19 @@ async fn look_up(account: &Account, action: &Action, lookup: &Lookup, reply: &Ou
     let answer: Answer = account.send(account.request(Method::GET, &lookup.path, &lookup.query, &values)?, false).await?;
     let answer = json(&answer)?;
     for item in lookup.records.all(&answer) {
-        if lookup.when.render(&context! { item => item, ..values.clone() })?.trim().eq_ignore_ascii_case("true") {
-            return Ok(receipt(&action.answer, item, account.clock.now()));
+        if lookup.when.holds(&context! { item => item, ..values.clone() })? {
+            return Ok(receipt(account, &action.answer, item));
         }
     }
     Ok(None)
 }
 
 /// The new post's fields.
-fn receipt(map: &AnswerMap, json: &serde_json::Value, now: Time) -> Option<Receipt> {
-    let text = |field: &Option<super::template::Field>| field.as_ref().and_then(|field| field.text(json));
+fn receipt(account: &Account, map: &AnswerMap, json: &serde_json::Value) -> Option<Receipt> {
+    let (about, now) = (account.about(), account.clock.now());
+    let text = |field: &Option<super::template::Field>| field.as_ref().and_then(|field| field.text(json, &about));
     Some(Receipt {
-        native_id: map.native_id.text(json)?,
+        native_id: map.native_id.text(json, &about)?,
         local_ref: text(&map.local_ref),
         url: text(&map.url).filter(|url| url.starts_with("https://") || url.starts_with("http://")),
         at: text(&map.posted_at).and_then(|text| time(&text, map.time_as)).unwrap_or(now),

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 
-use super::format::{Limits, ResetFormat};
+use serde_json::Value as Json;
+
+use super::{
+    format::{Limits, ResetFormat, Told},
+    template::scalar,
+};
 use crate::clock::{Time, random_bytes};
 
 /// Longest wait that a platform's header can impose.
@@ -29,6 +34,14 @@ pub fn retry_after(headers: &HeaderMap, now: Time) -> Option<Time> {
         None => Time(jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_millisecond()),
     };
     Some(at.min(now.plus(LONGEST_WAIT)))
+}
+
+/// What an answer tells at a place.
+pub(super) fn told(place: &Told, headers: &HeaderMap, body: &Json) -> Option<String> {
+    match place {
+        Told::Header(name) => Some(headers.get(name)?.to_str().ok()?.to_owned()),
+        Told::Body(path) => scalar(path.first(body)?),
+    }
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -84,17 +97,23 @@ impl Budget {
         Ok(())
     }
 
-    /// Learns from the headers of an answer.
-    pub fn learn(&mut self, headers: &HeaderMap, now: Time) {
-        let text = |name: &Option<String>| headers.get(name.as_deref()?)?.to_str().ok();
-        let Some(remaining) = text(&self.limits.remaining).and_then(|text| text.trim().parse::<f64>().ok()) else {
-            return;
+    /// Learns from an answer.
+    pub fn learn(&mut self, headers: &HeaderMap, body: &Json, now: Time) {
+        let remaining = match (&self.limits.rate_in, &self.limits.remaining) {
+            (Some(rate), _) => headers.get(&rate.header).and_then(|value| {
+                let found = rate.pattern.captures(value.to_str().ok()?)?;
+                Some(found.get(1)?.as_str().to_owned())
+            }),
+            (None, Some(place)) => told(place, headers, body),
+            (None, None) => None,
         };
+        let Some(remaining) = remaining.and_then(|text| text.trim().parse::<f64>().ok()) else { return };
         // Answers overtake each other: within one window only a smaller number is news.
         let remaining = remaining.clamp(0.0, f64::from(u32::MAX)) as u32;
         self.left = if self.told { self.left.min(remaining) } else { remaining };
         self.told = true;
-        if let Some(at) = text(&self.limits.reset).and_then(|text| reset_at(text, self.limits.reset_as, now)) {
+        let reset = self.limits.reset.as_ref().and_then(|place| told(place, headers, body));
+        if let Some(at) = reset.and_then(|text| reset_at(&text, self.limits.reset_as, now)) {
             self.resets_at = at;
         }
     }
@@ -163,14 +182,14 @@ mod tests {
         let limits = Limits {
             requests: 2,
             reserve: 0,
-            remaining: Some("x-left".into()),
-            reset: Some("x-reset".into()),
+            remaining: Some(Told::Header("x-left".into())),
+            reset: Some(Told::Header("x-reset".into())),
             reset_as: ResetFormat::Seconds,
             ..Limits::default()
         };
         let mut budget = Budget::new(&limits);
         budget.take(NOW, true).unwrap();
-        budget.learn(&headers(&[("x-left", "100"), ("x-reset", "5")]), NOW);
+        budget.learn(&headers(&[("x-left", "100"), ("x-reset", "5")]), &Json::Null, NOW);
         for _ in 0..100 {
             budget.take(NOW, true).unwrap();
         }

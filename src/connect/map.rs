@@ -24,6 +24,8 @@ pub(super) struct Facts<'walk> {
     pub matched: Option<&'walk Match>,
     /// Now.
     pub now: Time,
+    /// What fields may read besides the item.
+    pub about: &'walk minijinja::Value,
 }
 
 /// Makes a mention of `item`.
@@ -31,10 +33,10 @@ pub(super) struct Facts<'walk> {
 /// # Errors
 /// Why it is none, as a word for the metrics.
 pub(super) fn mention(map: &Map, item: &Json, facts: &Facts<'_>) -> Result<Envelope, &'static str> {
-    let text = |field: &Option<Field>| field.as_ref().and_then(|field| field.text(item));
+    let text = |field: &Option<Field>| field.as_ref().and_then(|field| field.text(item, facts.about));
     let count =
         |field: &Option<Field>| text(field).and_then(|text| text.parse::<f64>().ok()).map(|number| number.max(0.0) as u64);
-    let native_id = map.native_id.text(item).ok_or("no_id")?;
+    let native_id = map.native_id.text(item, facts.about).ok_or("no_id")?;
     let source = text(&map.source).unwrap_or_else(|| facts.source.to_owned());
     let op = match text(&map.op).as_deref() {
         Some("delete") => Op::Delete,
@@ -91,14 +93,18 @@ pub(super) fn mention(map: &Map, item: &Json, facts: &Facts<'_>) -> Result<Envel
             let [replies, shares, likes] = counts.map(Option::unwrap_or_default);
             Engagement { replies, shares, likes }
         }),
-        media: map.media.as_ref().map(|field| field.texts(item)).unwrap_or_default(),
+        media: map.media.as_ref().map(|field| field.texts(item, facts.about)).unwrap_or_default(),
     })
 }
 
 /// Reads a time written as `format`.
 pub(super) fn time(text: &str, format: TimeFormat) -> Option<Time> {
     match format {
-        TimeFormat::Rfc3339 => Time::parse(text),
+        TimeFormat::Rfc3339 => Time::parse(text).or_else(|| {
+            let at = jiff::Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text).ok()?;
+            Some(Time(at.as_millisecond()))
+        }),
+        TimeFormat::Rfc2822 => Some(Time(jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_millisecond())),
         TimeFormat::Unix => text.parse::<f64>().ok().map(|seconds| Time((seconds * 1_000.0) as i64)),
         TimeFormat::UnixMs => text.parse().ok().map(Time),
         TimeFormat::Day => {
@@ -124,7 +130,7 @@ mod tests {
     fn mapped(map: &Map, item: &Json) -> Result<Envelope, &'static str> {
         let own = OwnIds::default();
         own.add("p:host", "me");
-        mention(map, item, &Facts { source: "p:host", own: &own, matched: None, now: NOW })
+        mention(map, item, &Facts { source: "p:host", own: &own, matched: None, now: NOW, about: &minijinja::context! {} })
     }
 
     #[test]
@@ -201,9 +207,11 @@ mod tests {
     }
 
     #[test]
-    fn times_come_in_four_forms() {
+    fn times_come_in_many_forms() {
         for (text, format, expected) in [
             ("2026-11-20T03:00:00.123Z", TimeFormat::Rfc3339, "2026-11-20T03:00:00.123Z"),
+            ("2026-11-20T12:10:00+0900", TimeFormat::Rfc3339, "2026-11-20T03:10:00.000Z"),
+            ("Fri, 20 Nov 2026 12:00:00 +0900", TimeFormat::Rfc2822, "2026-11-20T03:00:00.000Z"),
             ("1795000000.5", TimeFormat::Unix, "2026-11-18T11:06:40.500Z"),
             ("1795000000500", TimeFormat::UnixMs, "2026-11-18T11:06:40.500Z"),
             ("20261120", TimeFormat::Day, "2026-11-20T00:00:00.000Z"),

@@ -15,6 +15,7 @@ use url::Url;
 
 mod account;
 mod action;
+mod body;
 mod file;
 mod format;
 mod guard;
@@ -35,7 +36,7 @@ mod webhook;
 
 pub use account::{Account, OwnIds};
 pub use file::{ConnectorFile, FileError};
-pub use format::Do;
+pub use format::{Do, Listen};
 pub use home::{Home, Tray};
 pub use html::html_to_text;
 pub use outbox::Outbox;
@@ -81,6 +82,12 @@ pub struct AccountConfig {
     /// Where its secrets are.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretSource>,
+    /// Plain values that its connector asks for.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// What to listen for, beyond what speaks to us.
+    #[serde(default)]
+    pub listen: Vec<Listen>,
     /// Hashtags to listen to, without the #.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -106,6 +113,8 @@ impl AccountConfig {
             handle: String::new(),
             native_id: None,
             secrets: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            listen: Vec::new(),
             tags: Vec::new(),
             interval: five_seconds(),
             allow_private: false,

@@ -11,6 +11,7 @@ use super::{
     account::json,
     format::{Order, Paging, Stream},
     request::Answer,
+    template::scalar,
 };
 
 /// A page, oldest record first.
@@ -40,8 +41,13 @@ pub(super) enum Step {
 
 impl Step {
     /// The first page.
-    pub fn first() -> Step {
-        Step::Ask { number: 1, token: String::new(), offset: 0 }
+    pub fn first(paging: &Paging) -> Step {
+        let (number, offset) = match paging {
+            Paging::Number { first, .. } => (*first, 0),
+            Paging::Offset { first, .. } => (1, *first),
+            _ => (1, 0),
+        };
+        Step::Ask { number, token: String::new(), offset }
     }
 }
 
@@ -58,11 +64,7 @@ pub(super) fn read(answer: &Answer, stream: &Stream, paging: &Paging, step: &Ste
     let mut records = Vec::with_capacity(found.len());
     for record in found {
         let cursor = match &stream.cursor {
-            Some(path) => path.first(record).and_then(|value| match value {
-                Json::String(text) => Some(text.clone()),
-                Json::Number(number) => Some(number.to_string()),
-                _ => None,
-            }),
+            Some(path) => path.first(record).and_then(scalar),
             None => Some(String::new()),
         };
         // Without it the walk cannot go on from here: better to stop than to skip.
@@ -74,15 +76,22 @@ pub(super) fn read(answer: &Answer, stream: &Stream, paging: &Paging, step: &Ste
         Step::Follow(_) => (1, 0),
     };
     let ask = |token: String| Step::Ask { number: number + 1, token, offset: offset + records.len() };
-    let next = if records.is_empty() {
+    let ended = stream.stop.as_ref().and_then(|stop| stop.first(&json)).is_some_and(truthy);
+    let next = if records.is_empty() || ended {
         None
     } else {
         match paging {
             Paging::None => None,
-            Paging::Cursor | Paging::Offset => Some(ask(String::new())),
-            Paging::Link { rel } => link(&answer.headers, rel).map(Step::Follow),
-            Paging::Token { value } => {
-                value.first(&json).and_then(Json::as_str).filter(|token| !token.is_empty()).map(|token| ask(token.into()))
+            Paging::Cursor => Some(ask(String::new())),
+            Paging::Offset { last, .. } => {
+                Some(ask(String::new())).filter(|_| last.is_none_or(|last| offset + records.len() <= last))
+            }
+            Paging::Number { last, .. } => Some(ask(String::new())).filter(|_| last.is_none_or(|last| number < last)),
+            Paging::Link { rel } => link(&answer.headers, rel).map(|next| follow(&answer.url, &next)).transpose()?,
+            Paging::Token { value } => value.first(&json).and_then(scalar).filter(|token| !token.is_empty()).map(ask),
+            Paging::NextUrl { value } => {
+                let next = value.first(&json).and_then(Json::as_str).filter(|next| !next.is_empty());
+                next.map(|next| follow(&answer.url, next)).transpose()?
             }
         }
     };
@@ -92,8 +101,24 @@ pub(super) fn read(answer: &Answer, stream: &Stream, paging: &Paging, step: &Ste
     Ok(Page { records, next })
 }
 
+/// A next page by its URL, which may be relative to the one that was asked.
+fn follow(asked: &Url, next: &str) -> Result<Step, Error> {
+    asked.join(next).map(Step::Follow).map_err(|error| Error::Garbage(format!("the next page is no URL: {error}")))
+}
+
+/// Whether a value says yes: true, or a number that is not 0, or a text that is neither empty nor `false`.
+fn truthy(value: &Json) -> bool {
+    match value {
+        Json::Bool(truth) => *truth,
+        Json::Number(number) => number.as_f64() != Some(0.0),
+        Json::String(text) => !text.is_empty() && text != "false",
+        Json::Null => false,
+        Json::Array(_) | Json::Object(_) => true,
+    }
+}
+
 /// The URL of a relation in the `Link` header (RFC 8288).
-fn link(headers: &HeaderMap, rel: &str) -> Option<Url> {
+fn link(headers: &HeaderMap, rel: &str) -> Option<String> {
     headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).find_map(|value| {
         value.split('<').skip(1).find_map(|part| {
             let (url, parameters) = part.split_once('>')?;
@@ -101,7 +126,7 @@ fn link(headers: &HeaderMap, rel: &str) -> Option<Url> {
                 let relations = parameter.trim().strip_prefix("rel=").map(|relations| relations.trim_matches('"'));
                 relations.is_some_and(|relations| relations.split_whitespace().any(|one| one == rel))
             });
-            named.then(|| Url::parse(url).ok()).flatten()
+            named.then(|| url.to_owned())
         })
     })
 }
@@ -132,10 +157,10 @@ mod tests {
     fn link_headers_are_read() {
         let header = |text: &str| HeaderMap::from_iter([(LINK, text.parse().unwrap())]);
         let both = header("<https://h/a?max_id=1,2>; rel=\"next\", <https://h/b?min_id=4>; rel=\"prev\"");
-        assert_eq!(link(&both, "next").unwrap().as_str(), "https://h/a?max_id=1,2");
-        assert_eq!(link(&both, "prev").unwrap().as_str(), "https://h/b?min_id=4");
+        assert_eq!(link(&both, "next").unwrap(), "https://h/a?max_id=1,2");
+        assert_eq!(link(&both, "prev").unwrap(), "https://h/b?min_id=4");
         assert_eq!(link(&both, "last"), None);
-        assert_eq!(link(&header("<https://h/c>; title=\"x\"; rel=\"last next\""), "next").unwrap().as_str(), "https://h/c");
+        assert_eq!(link(&header("<https://h/c>; title=\"x\"; rel=\"last next\""), "next").unwrap(), "https://h/c");
         assert_eq!(link(&header("nonsense"), "next"), None);
     }
 

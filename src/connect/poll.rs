@@ -157,7 +157,7 @@ impl Poller {
     /// lie among the marks; those that are marks themselves are known.
     async fn up(&self, mut marks: Vec<String>) -> Result<Walk, Error> {
         let stream = self.stream();
-        let (mut walk, mut circle, mut step) = (Walk::default(), Circle::default(), Step::first());
+        let (mut walk, mut circle, mut step) = (Walk::default(), Circle::default(), Step::first(&stream.page));
         let mut cursor = marks[0].clone();
         for _ in 0..stream.max_pages {
             let Some(mut page) = self.page(&stream.page, &step, &cursor).await? else { break };
@@ -185,7 +185,7 @@ impl Poller {
         let stream = self.stream();
         let first_walk = marks.is_none();
         let marks = marks.unwrap_or_default();
-        let (mut walk, mut circle, mut step) = (Walk::default(), Circle::default(), Step::first());
+        let (mut walk, mut circle, mut step) = (Walk::default(), Circle::default(), Step::first(paging));
         // Pages as they come, newest first; each of them is oldest first.
         let mut held: Vec<Vec<Envelope>> = Vec::new();
         let mut seen: Vec<Vec<String>> = Vec::new();
@@ -274,6 +274,7 @@ impl Poller {
             own: &self.account.own,
             matched: matched.as_ref(),
             now: self.account.clock.now(),
+            about: &self.account.about(),
         };
         let map = self.account.file.map_of(stream)?;
         item.and_then(|item| map::mention(map, item, &facts)).map_err(|reason| self.discard(reason, 1)).ok()

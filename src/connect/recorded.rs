@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::{
-    Account, AccountConfig, ConnectorFile, Error, FileError, Home, Metrics, OwnIds, Poller, Secret, SecretSource, Tray,
+    Account, AccountConfig, ConnectorFile, Error, FileError, Home, Hooks, Metrics, OwnIds, Poller, Secret, SecretSource, Tray,
     format::{Ingress, Recorded},
 };
 use crate::{clock::Clock, desk::Watched, mention::Envelope};
@@ -266,6 +266,8 @@ pub fn test_account(file: &ConnectorFile, base: &Url) -> AccountConfig {
         base: Some(base.clone()),
         secrets: file.secrets.iter().map(|name| (name.clone(), SecretSource::Given(Secret::new("test")))).collect(),
         tags: file.recorded_tags.clone(),
+        settings: file.recorded_settings.clone(),
+        listen: file.recorded_queries.clone(),
         interval: Duration::ZERO,
         allow_private: true,
         ..AccountConfig::new("test", &file.connector)
@@ -309,6 +311,16 @@ pub async fn test_file(path: &Path) -> Result<Report, Error> {
         watched.sort_by(|a, b| a.native_id.cmp(&b.native_id));
         watched.dedup_by(|a, b| a.native_id == b.native_id);
         report.streams.push((poller.stream_name().to_owned(), mentions));
+    }
+    if let Some(webhook) = &file.webhook {
+        let mut mentions = Vec::new();
+        for (recorded, body) in playback.shared.recorded.iter().filter(|(recorded, _)| recorded.path.starts_with("/ingest")) {
+            match Hooks::played(&account, &recorded.headers, body.as_bytes()) {
+                Ok(taken) => mentions.extend(taken),
+                Err(refusal) => report.faults.push(format!("{}: {refusal}", webhook.name)),
+            }
+        }
+        report.streams.push((webhook.name.clone(), mentions));
     }
     let found: Vec<Json> =
         report.streams.iter().flat_map(|(_, mentions)| mentions).filter_map(|one| serde_json::to_value(one).ok()).collect();

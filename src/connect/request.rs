@@ -47,6 +47,8 @@ impl Call {
 /// An answer, whole.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// What was asked.
+    pub url: Url,
     /// The HTTP status.
     pub status: u16,
     /// Its headers.
@@ -93,6 +95,7 @@ impl Http {
     /// [`Error::TooLarge`] when the platform may have acted.
     pub async fn send(&self, call: Call) -> Result<Answer, Error> {
         self.guard.check(&call.url)?;
+        let url = call.url.clone();
         let mut request = self.client.request(call.method, call.url).headers(call.headers);
         if let Some((kind, body)) = call.body {
             request = request.header(reqwest::header::CONTENT_TYPE, kind).body(body);
@@ -110,7 +113,7 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, headers, body })
+        Ok(Answer { url, status, headers, body })
     }
 
     fn failure(&self, error: reqwest::Error) -> Error {

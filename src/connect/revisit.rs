@@ -27,7 +27,7 @@ pub(super) async fn look_again(poller: &Poller) -> Result<Walk, Error> {
         let ids: Vec<String> = batch.iter().map(|one| one.local_ref.clone()).collect();
         let call = account.stream_request(poller.stream(), context! { ids => ids }, &ids)?;
         let answer = account.send(call, true).await?;
-        let page = read(&answer, poller.stream(), &Paging::None, &Step::first())?;
+        let page = read(&answer, poller.stream(), &Paging::None, &Step::first(&Paging::None))?;
         let found: Vec<Envelope> = page.records.iter().filter_map(|(_, record)| poller.mention(record)).collect();
         let mut news = Vec::new();
         for one in batch {

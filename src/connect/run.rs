@@ -40,6 +40,7 @@ pub fn load_files(directory: &Path) -> Result<BTreeMap<String, Arc<ConnectorFile
                     "rename or remove one of the two files",
                 ));
             }
+            Ok(file) if file.unready(&path).is_some() => errors.extend(file.unready(&path)),
             Ok(file) => {
                 files.insert(file.connector.clone(), Arc::new(file));
             }

@@ -167,6 +167,30 @@ impl Hooks {
         Router::new().route("/ingest/{account}", post(take).get(answer_challenge)).with_state(Arc::new(self))
     }
 
+    /// What a recorded delivery would bring, whoever signed it.
+    ///
+    /// # Errors
+    /// What its sender would be told.
+    pub(super) fn played(
+        account: &Arc<Account>,
+        headers: &BTreeMap<String, String>,
+        bytes: &[u8],
+    ) -> Result<Vec<Envelope>, String> {
+        let hook = Hook::new(account).map_err(|error| error.to_string())?;
+        let kind = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        let written = Written::of(kind.map_or("application/json", |(_, kind)| kind.as_str()));
+        let taken = written.ok_or(Refusal::Media).and_then(|written| {
+            let webhook = account.file.webhook.as_ref().ok_or(Refusal::Unknown)?;
+            hook.mentions(webhook, bytes, written, account.clock.now())
+        });
+        taken.map_err(|refusal| match refusal {
+            Refusal::Items(items) => {
+                items.iter().map(|one| format!("item {}: {}", one.item, one.error)).collect::<Vec<_>>().join("; ")
+            }
+            other => other.to_string(),
+        })
+    }
+
     fn hook(&self, account: &str) -> Result<(&Hook, &Webhook), Refusal> {
         let hook = self.hooks.get(account).ok_or(Refusal::Unknown)?;
         Ok((hook, hook.account.file.webhook.as_ref().ok_or(Refusal::Unknown)?))
@@ -322,7 +346,13 @@ impl Hook {
             addressed: webhook.addressed,
             query: None,
         };
-        let facts = map::Facts { source: &self.account.source, own: &self.account.own, matched: Some(&matched), now };
+        let facts = map::Facts {
+            source: &self.account.source,
+            own: &self.account.own,
+            matched: Some(&matched),
+            about: &self.account.about(),
+            now,
+        };
         let map = webhook.map.as_ref().or(self.account.file.map.as_ref());
         let map = map.ok_or_else(|| Refusal::Malformed("the connector has no map".into()))?;
         body::mentions(webhook, map, bytes, written, &facts).map_err(|malformed| match malformed {

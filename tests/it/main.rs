@@ -10,6 +10,7 @@ mod commands;
 mod connectors;
 mod deploy;
 mod faults;
+mod ingest;
 mod kit;
 mod layers;
 mod leases;

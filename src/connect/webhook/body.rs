@@ -82,6 +82,7 @@ pub(super) fn mentions(
     for (at, document) in &documents {
         if !document.is_object() {
             wrong.push(ItemError { item: *at, error: "it is not a JSON object".into() });
+            continue;
         }
         found.extend(webhook.records.all(document).into_iter().map(|record| (*at, record.clone())));
         if found.len() > webhook.max_items {
@@ -117,7 +118,7 @@ fn mention(webhook: &Webhook, map: &Map, record: &Json, facts: &map::Facts<'_>) 
     for (name, field, read) in
         [("posted_at", &map.posted_at, mention.posted_at), ("edited_at", &map.edited_at, mention.edited_at)]
     {
-        if read.is_none() && field.as_ref().is_some_and(|field| field.text(item).is_some()) {
+        if read.is_none() && field.as_ref().is_some_and(|field| field.text(item, facts.about).is_some()) {
             return Err(format!("{name}: not a time as time_as of the map says"));
         }
     }

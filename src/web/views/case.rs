@@ -139,7 +139,7 @@ pub struct LengthRule {
     /// What a link counts, where it has a fixed length.
     pub url: Option<u32>,
     /// For `weighted`: ranges of code points that count one ("0-4351,8192-8205"); all else counts two.
-    pub light: &'static str,
+    pub light: String,
 }
 
 /// May it be answered from here?

@@ -187,7 +187,7 @@ fn case(language: Language, log_open: bool) -> CasePage {
         answer: Answer::Reply {
             account: "@shop_kr".into(),
             signature: "^KG".into(),
-            rule: LengthRule { unit: "graphemes", max: 500, url: Some(23), light: "" },
+            rule: LengthRule { unit: "graphemes", max: 500, url: Some(23), light: String::new() },
         },
         reply_draft: (String::new(), 0),
         note_draft: (String::new(), 0),
