@@ -34,11 +34,12 @@ async fn a_delivery_is_new_once_for_each_account_and_on_every_node() {
 async fn only_the_newest_deliveries_are_kept() {
     on_both(async |shop| {
         assert!(shop.keeps("reviews", "old").await);
-        // As if so many had come since.
-        shop.words("UPDATE delivery SET id = id - 200000 RETURNING id");
+        assert!(shop.keeps("reviews", "middle").await);
+        // As if so many had come between them.
+        shop.words("UPDATE delivery SET id = id - 200000 WHERE name = 'old' RETURNING id");
         assert!(shop.keeps("reviews", "new").await);
         assert!(!shop.knows("reviews", "old").await);
-        assert!(shop.knows("reviews", "new").await);
+        assert!(shop.knows("reviews", "middle").await && shop.knows("reviews", "new").await);
     })
     .await;
 }
