@@ -59,6 +59,24 @@ impl Desk {
         self.transact(Urgency::Person, move |ledger| Ok(ledger.tx.keep_delivery(&account, &id)?)).await
     }
 
+    /// What an account keeps under a name.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn source_state(&self, account: &str, name: &str) -> Result<Option<String>, Error> {
+        let (account, name) = (account.to_owned(), name.to_owned());
+        self.store.read(move |reader| Ok(reader.source_state(&account, &name)?)).await
+    }
+
+    /// Keeps something of an account under a name.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn save_source_state(&self, account: &str, name: &str, value: &str) -> Result<(), Error> {
+        let (account, name, value) = (account.to_owned(), name.to_owned(), value.to_owned());
+        self.transact(Urgency::Batch, move |ledger| Ok(ledger.tx.save_source_state(&account, &name, &value)?)).await
+    }
+
     /// Mentions of a source to look at again for edits and deletes, newest first.
     ///
     /// # Errors

@@ -41,6 +41,7 @@ pub use pages::*;
 pub use people::*;
 pub use rulesets::*;
 pub use snapshot::*;
+pub use sources::*;
 pub use store::*;
 pub use transfer::*;
 pub use tx::{NewEvent, Reader, Tx};

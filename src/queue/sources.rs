@@ -1,6 +1,34 @@
-//! What the desk keeps for its sources besides cursors: which deliveries were taken.
+//! What the desk keeps for its sources besides cursors: deliveries that were taken, how each account fares, what is
+//! listened for.
 
 use super::{Error, Reader, Tx};
+use crate::{clock::Time, staff::AgentId};
+
+/// Something that an account keeps under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceState {
+    /// Key of the account.
+    pub account: String,
+    /// What is kept.
+    pub value: String,
+    /// Since when.
+    pub at: Time,
+}
+
+/// A listening query that a person saved for an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// Key of the account.
+    pub account: String,
+    /// Its name, for people; unique within the account.
+    pub name: String,
+    /// What is looked for, in the query language.
+    pub query: String,
+    /// Who saved it.
+    pub by: Option<AgentId>,
+    /// When.
+    pub at: Time,
+}
 
 /// Ids of deliveries that are kept, of all accounts together. An older one that is sent again is taken again, and its
 /// posts are known by their own ids.
@@ -18,6 +46,45 @@ impl Reader<'_> {
             })?;
         Ok(!found.is_empty())
     }
+
+    /// What an account keeps under a name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn source_state(&self, account: &str, name: &str) -> Result<Option<String>, Error> {
+        let found = self.sql.all(
+            "SELECT value FROM source_state WHERE account = ?1 AND name = ?2",
+            &[account.into(), name.into()],
+            |row| row.get::<String>(0),
+        )?;
+        Ok(found.into_iter().next())
+    }
+
+    /// What all accounts keep under a name, by account.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn source_states(&self, name: &str) -> Result<Vec<SourceState>, Error> {
+        self.sql.all("SELECT account, value, at FROM source_state WHERE name = ?1 ORDER BY account", &[name.into()], |row| {
+            Ok(SourceState { account: row.get(0)?, value: row.get(1)?, at: Time(row.get(2)?) })
+        })
+    }
+
+    /// The saved listening queries, by account and name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn listening(&self) -> Result<Vec<Listening>, Error> {
+        self.sql.all("SELECT account, name, query, by_agent, at FROM listening ORDER BY account, name", &[], |row| {
+            Ok(Listening {
+                account: row.get(0)?,
+                name: row.get(1)?,
+                query: row.get(2)?,
+                by: row.get::<Option<i64>>(3)?.map(AgentId),
+                at: Time(row.get(4)?),
+            })
+        })
+    }
 }
 
 impl Tx<'_> {
@@ -34,5 +101,41 @@ impl Tx<'_> {
             self.sql.execute("DELETE FROM delivery WHERE id <= (SELECT max(id) FROM delivery) - ?1", &[DELIVERIES.into()])?;
         }
         Ok(new == 1)
+    }
+
+    /// Keeps something of an account under a name, instead of what was there.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn save_source_state(&mut self, account: &str, name: &str, value: &str) -> Result<(), Error> {
+        self.sql.execute(
+            "INSERT INTO source_state (account, name, value, at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (account, name) DO UPDATE SET value = excluded.value, at = excluded.at",
+            &[account.into(), name.into(), value.into(), self.now.0.into()],
+        )?;
+        Ok(())
+    }
+
+    /// Saves a listening query, instead of the one of its name.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn save_listening(&mut self, account: &str, name: &str, query: &str, by: AgentId) -> Result<(), Error> {
+        self.sql.execute(
+            "INSERT INTO listening (account, name, query, by_agent, at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (account, name) DO UPDATE SET query = excluded.query, by_agent = excluded.by_agent, at = excluded.at",
+            &[account.into(), name.into(), query.into(), by.0.into(), self.now.0.into()],
+        )?;
+        Ok(())
+    }
+
+    /// Removes a listening query; false if there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn drop_listening(&mut self, account: &str, name: &str) -> Result<bool, Error> {
+        let gone =
+            self.sql.execute("DELETE FROM listening WHERE account = ?1 AND name = ?2", &[account.into(), name.into()])?;
+        Ok(gone == 1)
     }
 }

@@ -1,4 +1,4 @@
-//! What the store keeps for the sources: deliveries that were taken.
+//! What the store keeps for the sources: deliveries that were taken, how accounts fare, what is listened for.
 
 use moksori::queue::Urgency;
 
@@ -40,6 +40,43 @@ async fn only_the_newest_deliveries_are_kept() {
         assert!(shop.keeps("reviews", "new").await);
         assert!(!shop.knows("reviews", "old").await);
         assert!(shop.knows("reviews", "middle").await && shop.knows("reviews", "new").await);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_keeps_one_value_under_each_name() {
+    on_both(async |shop| {
+        let save = async |account: &'static str, name: &'static str, value: &'static str| {
+            shop.write(move |tx| tx.save_source_state(account, name, value)).await;
+        };
+        assert_eq!(shop.read(|reader| reader.source_state("x", "status")).await, None);
+        save("x", "status", "[]").await;
+        save("x", "pause", "KG").await;
+        save("a", "status", "{}").await;
+        save("x", "status", "[1]").await;
+        assert_eq!(shop.read(|reader| reader.source_state("x", "status")).await.as_deref(), Some("[1]"));
+        let all = shop.read(|reader| reader.source_states("status")).await;
+        let all: Vec<_> = all.into_iter().map(|one| (one.account, one.value, one.at)).collect();
+        assert_eq!(all, [("a".into(), "{}".into(), shop.clock.now()), ("x".into(), "[1]".into(), shop.clock.now())]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listening_query_is_saved_changed_and_removed() {
+    on_both(async |shop| {
+        let by = shop.kg;
+        shop.write(move |tx| tx.save_listening("x", "rival", "솔방울 -나무", by)).await;
+        shop.write(move |tx| tx.save_listening("x", "rival", "솔방울 -나무 -산", by)).await;
+        shop.write(move |tx| tx.save_listening("a", "name", "\"솔방울 마켓\"", by)).await;
+        let all = shop.read(|reader| reader.listening()).await;
+        let words: Vec<_> = all.iter().map(|one| (one.account.as_str(), one.name.as_str(), one.query.as_str())).collect();
+        assert_eq!(words, [("a", "name", "\"솔방울 마켓\""), ("x", "rival", "솔방울 -나무 -산")]);
+        assert_eq!((all[0].by, all[0].at), (Some(by), shop.clock.now()));
+        assert!(shop.write(|tx| tx.drop_listening("x", "rival")).await);
+        assert!(!shop.write(|tx| tx.drop_listening("x", "rival")).await);
+        assert_eq!(shop.read(|reader| reader.listening()).await.len(), 1);
     })
     .await;
 }
