@@ -2,7 +2,7 @@
 //! listened for.
 
 use super::{Error, Reader, Tx};
-use crate::{clock::Time, staff::AgentId};
+use crate::{case::BrandId, clock::Time, mention::MentionId, staff::AgentId};
 
 /// Something that an account keeps under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,32 @@ pub struct Listening {
 /// posts are known by their own ids.
 const DELIVERIES: i64 = 200_000;
 
+/// What caught a post that nobody addressed to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caught {
+    /// The post.
+    pub mention: MentionId,
+    /// Whose query it was.
+    pub brand: BrandId,
+    /// The query's name, or the hashtag.
+    pub query: String,
+}
+
 impl Reader<'_> {
+    /// Which listening queries of which brands caught these posts, by post.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn catches(&self, posts: &[i64]) -> Result<Vec<Caught>, Error> {
+        self.sql.all(
+            "SELECT DISTINCT mention_id, brand_id, query FROM mention_match
+             WHERE mention_id IN (SELECT value FROM json_each(?1)) AND addressed = 0 AND query <> ''
+             ORDER BY mention_id, brand_id, query",
+            &[posts.into()],
+            |row| Ok(Caught { mention: MentionId(row.get(0)?), brand: BrandId(row.get(1)?), query: row.get(2)? }),
+        )
+    }
+
     /// Whether a delivery that was sent to an account was taken.
     ///
     /// # Errors

@@ -204,6 +204,8 @@ impl Fill<'_> {
                 work: works,
             },
             presence: Vec::new(),
+            caught: Vec::new(),
+            unaddressed: false,
             teams: self.other_teams(case, f.language),
             dispositions: (self.dispositions.iter())
                 .map(|(key, ko, en)| Choice { value: key.clone(), name: named(f.language, ko, en).into(), chosen: false })

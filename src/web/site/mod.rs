@@ -18,6 +18,7 @@ mod presence;
 mod room;
 mod say;
 mod session;
+mod sources;
 
 #[cfg(test)]
 mod tests;
@@ -206,6 +207,9 @@ fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<b
         .route("/cases/{number}/draft", put(commands::draft))
         .route("/cases/{number}/{command}", post(commands::run))
         .route("/search", get(finding::page))
+        .route("/sources", get(sources::page))
+        .route("/sources/{account}", get(sources::one))
+        .route("/sources/{account}/{command}", post(sources::run))
         .route("/live", get(live::stream))
         .route("/live/now", get(live::now))
         .route("/presence", post(commands::presence))

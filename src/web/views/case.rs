@@ -273,6 +273,10 @@ pub struct CasePage {
     pub may: May,
     /// Who else is here.
     pub presence: Vec<Presence>,
+    /// Which queries of which brands caught its posts, in words.
+    pub caught: Vec<String>,
+    /// Nobody wrote it to us.
+    pub unaddressed: bool,
     /// Teams it can go to.
     pub teams: Vec<Choice>,
     /// How it can end.

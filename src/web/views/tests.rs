@@ -210,6 +210,8 @@ fn case(language: Language, log_open: bool) -> CasePage {
         log_open,
         may: May { claim: false, give_back: true, work: true },
         presence: vec![Presence { initials: "SB".into(), writing: true }],
+        caught: Vec::new(),
+        unaddressed: false,
         teams: vec![Choice { value: "vip".into(), name: "VIP".into(), chosen: false }],
         dispositions: vec![Choice { value: "answered".into(), name: "답변".into(), chosen: false }],
         f,

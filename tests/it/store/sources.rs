@@ -80,3 +80,11 @@ async fn a_listening_query_is_saved_changed_and_removed() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_remembers_which_query_of_which_brand_caught_it() {
+    on_both(async |shop| {
+        assert_eq!(shop.read(|reader| reader.catches(&[1, 2])).await, []);
+    })
+    .await;
+}
