@@ -32,6 +32,7 @@ mod request;
 mod revisit;
 mod run;
 mod template;
+mod trial;
 mod webhook;
 
 pub use account::{Account, OwnIds};
@@ -43,6 +44,7 @@ pub use outbox::Outbox;
 pub use poll::{Poller, Walk};
 pub use recorded::{Asked, Fault, Playback, Report, test_account, test_file};
 pub use run::{Connect, load_files};
+pub use trial::{SCHEMA, new_file, test_live};
 pub use webhook::Hooks;
 
 pub use crate::secret::Secret;

@@ -15,6 +15,7 @@ mod kit;
 mod layers;
 mod leases;
 mod migrations;
+mod schema;
 mod sources;
 mod store;
 mod stories;

@@ -73,7 +73,8 @@ async fn managers_see_how_a_source_fares_and_everybody_when_it_is_behind() {
         fares(desk, "up", Some(now), json!([])).await;
         let (status, page) = manager.get("/sources").await;
         assert_eq!(status, StatusCode::OK);
-        for words in ["id=\"source-shop-mastodon\"", "Coming in", "goal within 5 s", "Quota left reads", "12%", "room=sources"] {
+        for words in ["id=\"source-shop-mastodon\"", "Coming in", "goal within 5 s", "Quota left reads", "12%", "room=sources"]
+        {
             assert!(page.contains(words), "{words}: {page}");
         }
         assert!(!agent.get("/queue/shop-cs").await.1.contains("nothing has been read"));

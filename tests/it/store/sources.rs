@@ -1,8 +1,8 @@
 //! What the store keeps for the sources: deliveries that were taken, how accounts fare, what is listened for.
 
-use moksori::queue::Urgency;
+use moksori::queue::{Caught, Urgency};
 
-use super::{Shop, on_both};
+use super::{Shop, on_both, post, take};
 
 impl Shop {
     async fn keeps(&self, account: &'static str, id: &'static str) -> bool {
@@ -84,7 +84,16 @@ async fn a_listening_query_is_saved_changed_and_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_remembers_which_query_of_which_brand_caught_it() {
     on_both(async |shop| {
-        assert_eq!(shop.read(|reader| reader.catches(&[1, 2])).await, []);
+        let cup = shop.store.catalog().account_by_key("cup").unwrap().clone();
+        let mention = shop.write(|tx| take(tx, &post("1", "mira"))).await.mention;
+        assert_eq!(shop.read(move |reader| reader.catches(&[mention.0])).await, [], "it was addressed to us");
+        shop.write(move |tx| {
+            tx.add_match(mention, cup.brand, cup.id, false, Some("라떼"))?;
+            tx.add_match(mention, cup.brand, cup.id, false, None)
+        })
+        .await;
+        let found = shop.read(move |reader| reader.catches(&[mention.0, 99])).await;
+        assert_eq!(found, [Caught { mention, brand: cup.brand, query: "라떼".into() }]);
     })
     .await;
 }
