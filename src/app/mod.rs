@@ -164,6 +164,10 @@ impl App {
         self.stage("connectors", move |stop| async move {
             connect.give_up_orphans().await;
             let mut tasks = JoinSet::new();
+            {
+                let (connect, stop) = (Arc::clone(&connect), stop.clone());
+                tasks.spawn(async move { connect.follow_wishes(stop).await });
+            }
             if let Some(looking) = looking {
                 let mut stop = stop.clone();
                 tasks.spawn(async move {

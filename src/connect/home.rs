@@ -11,7 +11,7 @@ use crate::{
     bus::{Bus, Entry},
     case::ReplyId,
     clock::Time,
-    desk::{Capability, Desk, Outgoing, Receipt, Watched},
+    desk::{Capability, Desk, Outgoing, Receipt, Watched, Wishes},
     mention::Envelope,
 };
 
@@ -133,6 +133,30 @@ impl Home {
                 tray.with(|kept| kept.cursors.insert(name.to_owned(), value.to_owned()));
                 Ok(())
             }
+        }
+    }
+
+    /// What people want of the sources; a tray has nobody who wants anything.
+    pub(super) async fn wishes(&self) -> Result<Wishes, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.wishes().await.map_err(failed),
+            Home::Tray(_) => Ok(Wishes::default()),
+        }
+    }
+
+    /// Tells people how what is sent to an account fares.
+    pub(super) async fn tell_sent(&self, account: &str, status: &str) -> Result<(), Error> {
+        match self {
+            Home::Live { desk, .. } => desk.save_source_state(account, "sent", status).await.map_err(failed),
+            Home::Tray(_) => Ok(()),
+        }
+    }
+
+    /// Tells people what the configuration has an account listen for.
+    pub(super) async fn tell_listening(&self, account: &str, queries: &str) -> Result<(), Error> {
+        match self {
+            Home::Live { desk, .. } => desk.save_source_state(account, "listen", queries).await.map_err(failed),
+            Home::Tray(_) => Ok(()),
         }
     }
 

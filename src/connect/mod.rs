@@ -273,7 +273,7 @@ crate::metrics! {
         discarded: IntCounterVec = "moksori_connect_discarded_total" ["connector", "reason"],
         /// Replies by outcome: sent, retried, failed, unknown.
         replies: IntCounterVec = "moksori_connect_replies_total" ["connector", "outcome"],
-        /// Deliveries sent to us by outcome: accepted, duplicate, unsigned, stale, malformed, too_large, limited, not_kept.
+        /// Deliveries sent to us by outcome: accepted, duplicate, unsigned, stale, malformed, too_large, limited, not_kept, paused.
         deliveries: IntCounterVec = "moksori_connect_deliveries_total" ["connector", "outcome"],
         /// 1 while the last walk of a stream went well, 0 while it waits after a failure.
         up: IntGaugeVec = "moksori_connect_stream_up" ["account", "stream"],

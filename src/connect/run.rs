@@ -10,10 +10,13 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Account, Config, ConnectorFile, Error, FileError, Home, Hooks, Metrics, Outbox, OwnIds, Poller, limits::back_off_at_home,
-    toml_files,
+    Account, Config, ConnectorFile, Error, FileError, Home, Hooks, Listen, Metrics, Outbox, OwnIds, Poller,
+    limits::back_off_at_home, toml_files,
 };
-use crate::clock::Clock;
+use crate::{
+    clock::{Clock, Time},
+    desk::Wishes,
+};
 
 /// Reads every connector file of a folder, by the name of its connector.
 ///
@@ -56,7 +59,11 @@ pub struct Connect {
     accounts: Vec<Arc<Account>>,
     home: Home,
     clock: Clock,
+    wishes: watch::Sender<Wishes>,
 }
+
+/// How often people's wishes are looked for.
+const LOOK_FOR_WISHES: Duration = Duration::from_secs(1);
 
 impl Connect {
     /// Puts accounts, their connector files and where mentions go together; calls nobody yet.
@@ -84,7 +91,7 @@ impl Connect {
             })?;
             accounts.push(Account::new(file.clone(), account.clone(), own.clone(), clock.clone(), metrics.clone())?);
         }
-        Ok(Connect { accounts, home, clock })
+        Ok(Connect { accounts, home, clock, wishes: watch::Sender::default() })
     }
 
     /// The accounts, for those who step through them by hand.
@@ -109,7 +116,7 @@ impl Connect {
     /// # Errors
     /// A secret that cannot be read.
     pub fn hooks(&self) -> Result<Hooks, Error> {
-        Hooks::new(&self.accounts, self.home.clone())
+        Hooks::new(&self.accounts, self.home.clone(), self.wishes.subscribe())
     }
 
     /// The replies of all accounts.
@@ -136,16 +143,102 @@ impl Connect {
         shutdown: watch::Receiver<bool>,
     ) {
         let mut tasks = JoinSet::new();
-        for poller in self.pollers().into_iter().filter(|poller| poller.account().config.key == account) {
-            tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone()));
-        }
         for account in self.accounts.iter().filter(|known| known.config.key == account) {
             let outbox = Outbox::new(self.home.clone(), std::slice::from_ref(account));
             tasks.spawn(keep_delivering(outbox, self.clock.clone(), replies.clone(), doubts_after, shutdown.clone()));
         }
+        tasks.spawn(self.read_as_wished(account, shutdown));
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!("a connector task failed: {error}");
+            }
+        }
+    }
+}
+
+impl Connect {
+    /// Reads for one account while nobody has paused it; begins anew, where each stream left off, when somebody asks
+    /// for a look now or for other things to be listened for.
+    async fn read_as_wished(self: Arc<Self>, account: String, mut shutdown: watch::Receiver<bool>) {
+        let mut wishes = self.wishes.subscribe();
+        let wish = |wishes: &Wishes| -> (bool, Option<Time>, Vec<Listen>) {
+            let heard = wishes.listening.iter().filter(|one| one.account == account);
+            let heard = heard.map(|one| Listen { name: one.name.clone(), text: one.query.clone() }).collect();
+            (wishes.paused.contains(&account), wishes.tests.get(&account).copied(), heard)
+        };
+        loop {
+            let wished = wish(&wishes.borrow_and_update());
+            let (paused, _, heard) = &wished;
+            let mut tasks = JoinSet::new();
+            if !paused {
+                for poller in self.pollers_of(&account, heard) {
+                    tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone()));
+                }
+            }
+            let other = async {
+                // None will ever come when nobody can tell any more.
+                if wishes.wait_for(|wishes| wish(wishes) != wished).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = stopped(&mut shutdown) => {
+                    tasks.join_all().await;
+                    return;
+                }
+                () = other => tasks.shutdown().await,
+            }
+        }
+    }
+
+    /// The streams of an account that listens for `heard` besides what its configuration says.
+    fn pollers_of(&self, key: &str, heard: &[Listen]) -> Vec<Poller> {
+        let own: Vec<Poller> = self.pollers().into_iter().filter(|poller| poller.account().config.key == key).collect();
+        let known = self.accounts.iter().find(|account| account.config.key == key);
+        let Some(account) = known.filter(|_| !heard.is_empty()) else { return own };
+        let mut config = account.config.clone();
+        config.listen.retain(|one| !heard.iter().any(|other| other.name == one.name));
+        config.listen.extend(heard.iter().cloned());
+        let (file, ids) = (Arc::clone(&account.file), account.own.clone());
+        match Account::new(file, config, ids, self.clock.clone(), account.metrics.clone()) {
+            Ok(account) => {
+                let revisits = own.iter().any(Poller::revisits);
+                Poller::of(&account, &self.home).into_iter().filter(|poller| revisits || !poller.revisits()).collect()
+            }
+            Err(error) => {
+                tracing::error!(account = key, "what was saved to listen for is left out: {error}");
+                own
+            }
+        }
+    }
+
+    /// Tells people what the configuration has accounts listen for.
+    async fn tell_listening(&self) {
+        for account in &self.accounts {
+            let text = serde_json::to_string(&account.config.listen).unwrap_or_default();
+            if let Err(error) = self.home.tell_listening(&account.config.key, &text).await {
+                tracing::debug!("what is listened for could not be told: {error}");
+            }
+        }
+    }
+
+    /// Looks for what people want of the sources, until `shutdown` turns true.
+    pub async fn follow_wishes(&self, mut shutdown: watch::Receiver<bool>) {
+        self.tell_listening().await;
+        loop {
+            match self.home.wishes().await {
+                Ok(wishes) => {
+                    self.wishes.send_if_modified(|known| {
+                        let changed = *known != wishes;
+                        *known = wishes;
+                        changed
+                    });
+                }
+                Err(error) => tracing::debug!("could not look for what people want of the sources: {error}"),
+            }
+            tokio::select! {
+                () = stopped(&mut shutdown) => return,
+                () = self.clock.sleep(LOOK_FOR_WISHES) => {}
             }
         }
     }

@@ -22,7 +22,7 @@ use axum::{
 use futures_util::StreamExt as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use self::{
     body::{Malformed, Written},
@@ -36,6 +36,7 @@ use super::{
 use crate::{
     clock::Time,
     crash,
+    desk::Wishes,
     mention::{Envelope, Match, Op},
     text::hex,
 };
@@ -53,12 +54,17 @@ const AT_ONCE: usize = 32;
 const ID_BYTES: usize = 255;
 /// When a sender comes back after a log that takes nothing, in seconds.
 const LOG_AGAIN: u64 = 5;
+/// And after a pause.
+const PAUSED_AGAIN: u64 = 60;
+/// How often people are told how deliveries fare, in milliseconds.
+const TOLD_EVERY: i64 = 5_000;
 
 /// The accounts that are sent to.
 #[derive(Debug)]
 pub struct Hooks {
     hooks: BTreeMap<String, Hook>,
     home: Home,
+    wishes: watch::Receiver<Wishes>,
 }
 
 #[derive(Debug)]
@@ -75,6 +81,8 @@ struct Hook {
 struct Window {
     since: Time,
     taken: u32,
+    /// When people were last told how deliveries fare.
+    told: Time,
 }
 
 /// Why a delivery is not taken.
@@ -100,6 +108,8 @@ enum Refusal {
     Limited(u64),
     #[error("the log takes nothing now; nothing was taken")]
     NotKept,
+    #[error("the account is paused; nothing was taken")]
+    Paused,
 }
 
 impl Refusal {
@@ -112,7 +122,7 @@ impl Refusal {
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
             Refusal::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::NotKept => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NotKept | Refusal::Paused => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -126,6 +136,7 @@ impl Refusal {
             Refusal::TooLarge(_) => "too_large",
             Refusal::Limited(_) => "limited",
             Refusal::NotKept => "not_kept",
+            Refusal::Paused => "paused",
         }
     }
 }
@@ -140,6 +151,7 @@ impl IntoResponse for Refusal {
         let after = match self {
             Refusal::Limited(seconds) => Some(seconds),
             Refusal::NotKept => Some(LOG_AGAIN),
+            Refusal::Paused => Some(PAUSED_AGAIN),
             _ => None,
         };
         if let Some(seconds) = after {
@@ -154,12 +166,12 @@ impl Hooks {
     ///
     /// # Errors
     /// A secret that cannot be read, or is none.
-    pub fn new(accounts: &[Arc<Account>], home: Home) -> Result<Hooks, Error> {
+    pub fn new(accounts: &[Arc<Account>], home: Home, wishes: watch::Receiver<Wishes>) -> Result<Hooks, Error> {
         let mut hooks = BTreeMap::new();
         for account in accounts.iter().filter(|account| account.file.webhook.is_some()) {
             hooks.insert(account.config.key.clone(), Hook::new(account)?);
         }
-        Ok(Hooks { hooks, home })
+        Ok(Hooks { hooks, home, wishes })
     }
 
     /// `/ingest/{account}`.
@@ -252,6 +264,9 @@ impl Hooks {
                 return Err(Refusal::Stale);
             }
         }
+        if self.wishes.borrow().paused.contains(&hook.account.config.key) {
+            return Err(Refusal::Paused);
+        }
         hook.count(webhook, now)?;
 
         // An id that is not signed could be changed on the way; the bytes could not.
@@ -270,6 +285,7 @@ impl Hooks {
         let mentions = hook.mentions(webhook, &bytes, written, now)?;
         let count = mentions.len();
         let posted: Vec<Time> = mentions.iter().filter(|one| one.op == Op::Upsert).filter_map(|one| one.posted_at).collect();
+        let newest = posted.iter().max().copied();
         self.home.append(mentions).await.map_err(not_kept)?;
         crash::point("connect");
         // Two of one id at the same moment are both in the log, and one case.
@@ -282,7 +298,26 @@ impl Hooks {
         for at in posted {
             metrics.lag.with_label_values(&[connector]).observe(now.since(at).as_secs_f64());
         }
+        self.tell(hook, webhook, now, newest).await;
         Ok((count, 0))
+    }
+
+    /// Tells people now and then that deliveries come in. They come when they come: no silence is too long.
+    async fn tell(&self, hook: &Hook, webhook: &Webhook, now: Time, newest: Option<Time>) {
+        {
+            let mut window = hook.window.lock().unwrap_or_else(PoisonError::into_inner);
+            if now.0 - window.told.0 < TOLD_EVERY {
+                return;
+            }
+            window.told = now;
+        }
+        let status = json!([{
+            "account": hook.account.config.key, "connector": hook.account.file.connector, "stream": webhook.name,
+            "state": "up", "last_success": now, "newest": newest, "goal": "0s", "next_at": Time::NEVER,
+        }]);
+        if let Err(error) = self.home.tell_sent(&hook.account.config.key, &status.to_string()).await {
+            tracing::debug!("how deliveries fare could not be told: {error}");
+        }
     }
 
     fn challenge(&self, account: &str, query: &str) -> Result<Response, Refusal> {
@@ -329,7 +364,7 @@ impl Hook {
     fn count(&self, webhook: &Webhook, now: Time) -> Result<(), Refusal> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if now >= window.since.plus(webhook.per.0) {
-            *window = Window { since: now, taken: 0 };
+            *window = Window { since: now, taken: 0, told: window.told };
         }
         if window.taken >= webhook.requests {
             let left = window.since.plus(webhook.per.0).since(now);

@@ -24,7 +24,7 @@ pub use intake::{Finding, Intake, Judged, Route, Taken};
 pub use outbox::Receipt;
 pub use people::{SignIn, token_hash};
 pub use replies::{Answer, NewReply};
-pub use sources::{PAUSE, TEST, cannot_be_heard};
+pub use sources::{PAUSE, TEST, Wishes, cannot_be_heard};
 pub use work::HandOver;
 
 use crate::{

@@ -2,10 +2,13 @@
 //!
 //! It is written into the store, where the connectors of whichever node read it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Desk, Error};
 use crate::{
+    clock::Time,
     query::{Field, Node, Query},
-    queue::Urgency,
+    queue::{Listening, Urgency},
     staff::{Action, Role, Viewer, authorize},
 };
 
@@ -16,7 +19,35 @@ pub const TEST: &str = "test";
 /// Longest name of a listening query, in characters.
 const NAME_CHARS: usize = 60;
 
+/// What people want of the sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Accounts that shall rest.
+    pub paused: BTreeSet<String>,
+    /// When accounts were asked for a look now.
+    pub tests: BTreeMap<String, Time>,
+    /// What is listened for besides the configuration.
+    pub listening: Vec<Listening>,
+}
+
 impl Desk {
+    /// What people want of the sources now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn wishes(&self) -> Result<Wishes, Error> {
+        self.store
+            .read(|reader| {
+                let paused = reader.source_states(PAUSE)?.into_iter().filter(|(_, by, _)| !by.is_empty());
+                Ok(Wishes {
+                    paused: paused.map(|(account, ..)| account).collect(),
+                    tests: reader.source_states(TEST)?.into_iter().map(|(account, _, at)| (account, at)).collect(),
+                    listening: reader.listening()?,
+                })
+            })
+            .await
+    }
+
     /// Whether somebody may see and steer an account: a manager or operator of its brand.
     ///
     /// # Errors

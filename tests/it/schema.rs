@@ -306,13 +306,25 @@ fn of_holds(root: &Value, condition: &Value, value: &Value) -> bool {
     }
 }
 
+/// The same with the keys of every object in order, however maps keep them.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let sorted: BTreeMap<String, Value> = object.into_iter().map(|(name, one)| (name, self::sorted(one))).collect();
+            Value::Object(sorted.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
 fn file() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("connectors/schema.json")
 }
 
 #[test]
 fn the_schema_of_connector_files_is_up_to_date() {
-    let drawn = serde_json::to_string_pretty(&connector_schema()).unwrap() + "\n";
+    let drawn = serde_json::to_string_pretty(&sorted(connector_schema())).unwrap() + "\n";
     if std::env::var_os("UPDATE").is_some() {
         fs::write(file(), &drawn).unwrap();
     }

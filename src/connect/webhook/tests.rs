@@ -55,7 +55,7 @@ impl Desk {
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
         let account = Account::new(Arc::new(file), config, OwnIds::default(), clock.clone(), metrics).unwrap();
         let tray = Arc::new(Tray::default());
-        let hooks = Hooks::new(&[account], Home::Tray(Arc::clone(&tray))).unwrap();
+        let hooks = Hooks::new(&[account], Home::Tray(Arc::clone(&tray)), watch::channel(Wishes::default()).1).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, hooks.routes()).await.unwrap() });

@@ -15,7 +15,8 @@ use crate::{
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/postgres/0001_desk.sql"),
     include_str!("../migrations/postgres/0002_engines.sql"),
-    include_str!("../migrations/postgres/0003_listening.sql"),
+    include_str!("../migrations/postgres/0003_sources.sql"),
+    include_str!("../migrations/postgres/0004_listening.sql"),
 ];
 
 /// Held while a schema is brought up to date.

@@ -27,15 +27,17 @@ use crate::{
     desk::{PAUSE, TEST, cannot_be_heard},
     mention::platform,
     query::{Field, Node, Query},
-    queue::{Account, Reader, SourceState},
+    queue::{Account, Reader},
     search::{Found, Order, Page, Scope},
     staff::{Action, Viewer, authorize},
     text::{alike, signature},
     web::views::{self, Catch, Failing, Faring, Heard, Place, Quota, Source, SourcePage, SourcePush, SourcesPage, StreamLine},
+    web::words,
 };
 
-/// Under these names accounts keep how their streams fare, and what the configuration has them listen for.
+/// Under these names accounts keep how their streams fare, how what is sent to them does, and what the configuration has them listen for.
 const STATUS: &str = "status";
+const SENT: &str = "sent";
 const LISTEN: &str = "listen";
 /// A source may be behind for so long before that is news, or for three times its goal.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -110,18 +112,18 @@ impl Fared {
 
 /// Every account that somebody may see, as the store has it.
 pub(super) fn read(reader: &Reader<'_>, desktop: &Desktop, may: impl Fn(&Account) -> bool) -> Result<Vec<Source>, Fault> {
-    let of = |states: Vec<SourceState>| -> BTreeMap<String, SourceState> {
-        states.into_iter().map(|state| (state.account.clone(), state)).collect()
+    let of = |states: Vec<(String, String, Time)>| -> BTreeMap<String, (String, Time)> {
+        states.into_iter().map(|(account, value, at)| (account, (value, at))).collect()
     };
-    let (statuses, pauses, tests) =
-        (of(reader.source_states(STATUS)?), of(reader.source_states(PAUSE)?), of(reader.source_states(TEST)?));
+    let (statuses, sent) = (of(reader.source_states(STATUS)?), of(reader.source_states(SENT)?));
+    let (pauses, tests) = (of(reader.source_states(PAUSE)?), of(reader.source_states(TEST)?));
     let f = &desktop.f;
     let mut sources = Vec::new();
     for account in reader.catalog.accounts.iter().filter(|account| may(account)) {
-        let fared: Vec<Fared> =
-            statuses.get(&account.key).and_then(|state| serde_json::from_str(&state.value).ok()).unwrap_or_default();
-        let paused = pauses.get(&account.key).filter(|state| !state.value.is_empty());
-        let asked = tests.get(&account.key).map(|state| state.at);
+        let told = [&statuses, &sent].into_iter().filter_map(|states| states.get(&account.key));
+        let fared: Vec<Fared> = told.filter_map(|state| serde_json::from_str::<Vec<Fared>>(&state.0).ok()).flatten().collect();
+        let paused = pauses.get(&account.key).filter(|(by, _)| !by.is_empty());
+        let asked = tests.get(&account.key).map(|(_, at)| *at);
         let brand = reader.catalog.brand(account.brand);
         let streams: Vec<StreamLine> = fared
             .iter()
@@ -166,7 +168,7 @@ pub(super) fn read(reader: &Reader<'_>, desktop: &Desktop, may: impl Fn(&Account
                     })
                 })
                 .collect(),
-            paused: paused.map(|state| (state.value.clone(), state.at)),
+            paused: paused.cloned(),
             asked: asked.filter(|at| looked.is_none_or(|looked| looked < *at)),
             streams,
         });
@@ -193,12 +195,12 @@ pub(super) fn warning(reader: &Reader<'_>, desktop: &Desktop) -> Result<Option<(
     let text = match stale.as_slice() {
         [] => return Ok(None),
         [one] => match one.last_success {
-            Some(at) => f.with(f.w.src_stale, "time", f.time(at)).replace("{name}", &one.key),
+            Some(at) => words::fill(f.w.src_stale, &[("name", &one.key), ("time", &f.time(at))]),
             None => f.with(f.w.src_stale_never, "name", &one.key),
         },
         many => {
             let names: Vec<&str> = many.iter().map(|one| one.key.as_str()).collect();
-            f.with(f.w.src_stale_many, "n", many.len()).replace("{names}", &names.join(", "))
+            words::fill(f.w.src_stale_many, &[("n", &many.len().to_string()), ("names", &names.join(", "))])
         }
     };
     Ok(Some((text, steers)))
@@ -414,7 +416,7 @@ pub(super) fn caught(reader: &Reader<'_>, desktop: &Desktop, posts: &[i64]) -> R
     for found in reader.catches(posts)? {
         let brand = reader.catalog.brand(found.brand);
         let brand = brand.map(|brand| if f.language.code() == "ko" { &brand.name_ko } else { &brand.name_en });
-        let text = f.with(f.w.caught_by, "query", &found.query).replace("{brand}", brand.map_or("", String::as_str));
+        let text = words::fill(f.w.caught_by, &[("query", &found.query), ("brand", brand.map_or("", String::as_str))]);
         words.entry(found.mention.0).and_modify(|known: &mut String| *known = format!("{known} · {text}")).or_insert(text);
     }
     Ok(words)

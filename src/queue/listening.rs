@@ -1,19 +1,8 @@
-//! What the desk keeps for its sources besides cursors: deliveries that were taken, how each account fares, what is
-//! listened for.
+//! What is sent to us, and what is listened for: deliveries that were taken, queries that people saved, posts that these
+//! caught.
 
 use super::{Error, Reader, Tx};
 use crate::{case::BrandId, clock::Time, mention::MentionId, staff::AgentId};
-
-/// Something that an account keeps under a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceState {
-    /// Key of the account.
-    pub account: String,
-    /// What is kept.
-    pub value: String,
-    /// Since when.
-    pub at: Time,
-}
 
 /// A listening query that a person saved for an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,10 +78,12 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn source_states(&self, name: &str) -> Result<Vec<SourceState>, Error> {
-        self.sql.all("SELECT account, value, at FROM source_state WHERE name = ?1 ORDER BY account", &[name.into()], |row| {
-            Ok(SourceState { account: row.get(0)?, value: row.get(1)?, at: Time(row.get(2)?) })
-        })
+    pub fn source_states(&self, name: &str) -> Result<Vec<(String, String, Time)>, Error> {
+        self.sql.all(
+            "SELECT account, value, saved_at FROM source_state WHERE name = ?1 ORDER BY account",
+            &[name.into()],
+            |row| Ok((row.get(0)?, row.get(1)?, Time(row.get(2)?))),
+        )
     }
 
     /// The saved listening queries, by account and name.
@@ -134,8 +125,8 @@ impl Tx<'_> {
     /// When the store cannot be written.
     pub fn save_source_state(&mut self, account: &str, name: &str, value: &str) -> Result<(), Error> {
         self.sql.execute(
-            "INSERT INTO source_state (account, name, value, at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (account, name) DO UPDATE SET value = excluded.value, at = excluded.at",
+            "INSERT INTO source_state (account, name, value, saved_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (account, name) DO UPDATE SET value = excluded.value, saved_at = excluded.saved_at",
             &[account.into(), name.into(), value.into(), self.now.0.into()],
         )?;
         Ok(())

@@ -2,10 +2,6 @@
 CREATE TABLE delivery (id INTEGER PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL,
     UNIQUE (account, name)) STRICT;
 
--- What accounts keep besides their cursors, and what people ask of them: status, budgets, pause, tokens under seal.
-CREATE TABLE source_state (account TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, at INTEGER NOT NULL,
-    PRIMARY KEY (account, name)) STRICT, WITHOUT ROWID;
-
 -- Listening queries that people saved, by account; those of the configuration are not here.
 CREATE TABLE listening (id INTEGER PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, query TEXT NOT NULL,
     by_agent INTEGER, at INTEGER NOT NULL, UNIQUE (account, name)) STRICT;
