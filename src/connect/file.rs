@@ -20,7 +20,6 @@ use super::{
 };
 
 mod check;
-mod ready;
 
 /// The version of the format that this program reads.
 pub const FORMAT: u8 = 1;

@@ -96,6 +96,11 @@ impl Template {
         }
     }
 
+    /// Whether nothing is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value of a template that is one whole `{{ x }}`, with its type; none where it is absent.
     ///
     /// # Errors
@@ -117,6 +122,11 @@ impl Template {
     /// As for [`Template::render`].
     pub(super) fn holds(&self, values: &minijinja::Value) -> Result<bool, super::Error> {
         Ok(self.render(values)?.trim().eq_ignore_ascii_case("true"))
+    }
+
+    /// Whether it reads `secret.NAME`.
+    pub(super) fn names(&self, secret: &str) -> bool {
+        self.0.contains(&format!("secret.{secret}"))
     }
 
     /// Whether it reads the value `name`.
@@ -189,7 +199,14 @@ impl Field {
     pub fn text(&self, item: &Json, about: &minijinja::Value) -> Option<String> {
         let text = match self {
             Field::Path(path) => scalar(path.first(item)?)?,
-            Field::Template(template) => template.render(&context! { item => item, ..about.clone() }).ok()?,
+            Field::Template(template) => {
+                let values = context! { item => item, ..about.clone() };
+                if super::body::whole(&template.0).is_some() {
+                    scalar(&template.value(&values).ok()??)?
+                } else {
+                    template.render(&values).ok()?
+                }
+            }
         };
         (!text.is_empty()).then_some(text)
     }

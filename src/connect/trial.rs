@@ -61,7 +61,7 @@ pub async fn test_live(path: &Path, config: AccountConfig) -> Result<Report, Err
     let account = Account::new(file, config, OwnIds::default(), Clock::System, metrics)?;
     let tray = Arc::new(Tray::default());
     let mut report = Report::default();
-    for mut poller in Poller::of(&account, &Home::Tray(Arc::clone(&tray))) {
+    for mut poller in Poller::of(&account, &Home::Tray(Arc::clone(&tray)))? {
         // There is nothing known to look at again.
         if poller.revisits() {
             continue;

@@ -61,31 +61,6 @@ impl Reader<'_> {
         Ok(!found.is_empty())
     }
 
-    /// What an account keeps under a name.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn source_state(&self, account: &str, name: &str) -> Result<Option<String>, Error> {
-        let found = self.sql.all(
-            "SELECT value FROM source_state WHERE account = ?1 AND name = ?2",
-            &[account.into(), name.into()],
-            |row| row.get::<String>(0),
-        )?;
-        Ok(found.into_iter().next())
-    }
-
-    /// What all accounts keep under a name, by account.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn source_states(&self, name: &str) -> Result<Vec<(String, String, Time)>, Error> {
-        self.sql.all(
-            "SELECT account, value, saved_at FROM source_state WHERE name = ?1 ORDER BY account",
-            &[name.into()],
-            |row| Ok((row.get(0)?, row.get(1)?, Time(row.get(2)?))),
-        )
-    }
-
     /// The saved listening queries, by account and name.
     ///
     /// # Errors
@@ -117,19 +92,6 @@ impl Tx<'_> {
             self.sql.execute("DELETE FROM delivery WHERE id <= (SELECT max(id) FROM delivery) - ?1", &[DELIVERIES.into()])?;
         }
         Ok(new == 1)
-    }
-
-    /// Keeps something of an account under a name, instead of what was there.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    pub fn save_source_state(&mut self, account: &str, name: &str, value: &str) -> Result<(), Error> {
-        self.sql.execute(
-            "INSERT INTO source_state (account, name, value, saved_at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (account, name) DO UPDATE SET value = excluded.value, saved_at = excluded.saved_at",
-            &[account.into(), name.into(), value.into(), self.now.0.into()],
-        )?;
-        Ok(())
     }
 
     /// Saves a listening query, instead of the one of its name.

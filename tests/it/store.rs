@@ -13,6 +13,7 @@ mod history;
 mod hostile;
 mod intake;
 mod leases;
+mod listening;
 mod outbox;
 mod page;
 mod people;
