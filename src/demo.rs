@@ -327,3 +327,21 @@ impl Demo {
         drop(Arc::new(self.sample));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_filled_in_where_it_is_asked_for() {
+        let live = Live::new("#러스트", None).unwrap();
+        let config = Config::from_texts(&[("live.toml".into(), live.config().unwrap())], &[]).unwrap();
+        let account = |key: &str| config.brands[0].accounts.iter().find(|account| account.key == key).unwrap();
+        assert_eq!(account("live-tag").settings["feed"], "/tags/%EB%9F%AC%EC%8A%A4%ED%8A%B8.rss");
+        assert_eq!(account("live-hackernews").listen[0].text, "러스트");
+        assert_eq!(account("live-forum").base.as_ref().unwrap().as_str(), "https://meta.discourse.org/");
+        for wrong in ["", "#", "two words", "a/../b", "a\"b"] {
+            assert!(Live::new(wrong, None).is_err(), "{wrong}");
+        }
+    }
+}

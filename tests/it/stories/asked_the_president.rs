@@ -60,9 +60,11 @@ async fn who_asks_three_accounts_gets_one_answer_from_the_one_that_was_asked() {
         let text = "기다리시게 해서 죄송해요. 오늘 환불해 드릴게요.".to_owned();
         desk.app.desk.reply(&kg, case, NewReply { text, despite_colleague: false }).await.unwrap();
         let all = |desk: &kit::Desk| -> Vec<(String, Option<String>)> {
-            let by =
-                |handle: &str| desk.sample.posts_by(handle).into_iter().map(move |post| (handle.to_owned(), post.in_reply_to));
-            [SHOP, PRESIDENT, BRANCH].iter().flat_map(|handle| by(handle).collect::<Vec<_>>()).collect()
+            let mut answers = Vec::new();
+            for handle in [SHOP, PRESIDENT, BRANCH] {
+                answers.extend(desk.sample.posts_by(handle).into_iter().map(|post| (handle.to_owned(), post.in_reply_to)));
+            }
+            answers
         };
         desk.until("it is answered", async |desk| (!all(desk).is_empty()).then_some(())).await;
         // All that our own timelines bring back changes nothing.
