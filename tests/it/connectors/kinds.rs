@@ -368,3 +368,25 @@ async fn a_live_stream_that_breaks_is_opened_again_and_its_gap_is_filled() {
     let all = found();
     assert_eq!(all.len(), wanted.len(), "what the walk knows is not brought again: {all:?}");
 }
+
+#[tokio::test]
+async fn a_post_with_a_number_below_the_mark_that_shows_late_is_found_within_the_overlap() {
+    let text = std::fs::read_to_string(path("search")).unwrap();
+    let overlapping = text.replace("cost = 2", "overlap = 1").replace(
+        "query = { since_id = \"1000\" }\nbody = '{\"meta\": {\"result_count\": 0}}'",
+        "query = { since_id = \"999\" }\nbody = '{\"data\": [{\"id\": \"1000\", \"author_id\": \"7\"}, \
+         {\"id\": \"999\", \"author_id\": \"8\", \"text\": \"x\"}, \
+         {\"id\": \"999.5\", \"author_id\": \"9\", \"text\": \"한빛전자 늦게 보임\"}]}'",
+    );
+    assert_ne!(text, overlapping);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("search.toml"), overlapping).unwrap();
+    let bench = Bench::new(&folder.path().join("search.toml")).await;
+    let (tray, through) = home();
+    let (_, mut pollers) = started(&bench, &through, None);
+    pollers[0].step().await.unwrap();
+    bench.playback.asked();
+    wait(&bench, &pollers[0]);
+    assert_eq!(pollers[0].step().await.unwrap().items, 1, "{:?}", bench.playback.asked());
+    assert_eq!(tray.with(|kept| kept.mentions.last().unwrap().native_id.clone()), "999.5");
+}
