@@ -351,18 +351,21 @@ async fn a_live_stream_that_breaks_is_opened_again_and_its_gap_is_filled() {
         }],
     };
     let files = BTreeMap::from([("live".to_owned(), file)]);
-    let connect = Arc::new(Connect::new(&config, &files, through, Clock::System, metrics()).unwrap());
+    let clock = Clock::by_hand(START);
+    let connect = Arc::new(Connect::new(&config, &files, through, clock.clone(), metrics()).unwrap());
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let (_due, replies) = tokio::sync::watch::channel(0);
     let running = tokio::spawn(connect.run("a".to_owned(), replies, Duration::ZERO, stopping));
     let wanted: BTreeSet<String> = ["u:1", "u:5", "u:6", "u:7"].map(str::to_owned).into();
     let found = || tray.with(|kept| kept.mentions.iter().map(|one| one.native_id.clone()).collect::<Vec<_>>());
-    let mut turns = 0;
-    while found().into_iter().collect::<BTreeSet<_>>() != wanted {
-        turns += 1;
-        assert!(turns < 1_000, "{:?} of {wanted:?}; asked {:?}", found(), asked.lock().unwrap());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let all_found = async {
+        while found().into_iter().collect::<BTreeSet<_>>() != wanted {
+            clock.advance(Duration::from_millis(10));
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(20), all_found).await;
+    assert!(in_time.is_ok(), "{:?} of {wanted:?}; asked {:?}", found(), asked.lock().unwrap());
     stop.send(true).unwrap();
     tokio::time::timeout(Duration::from_secs(5), running).await.expect("it stops at once").unwrap();
     let all = found();
