@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+mod fresh;
 mod kinds;
 
 use moksori::{
