@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, path::Path, sync::PoisonError};
 
-use moksori::connect::{State, Status};
+use moksori::{
+    connect::{State, Status},
+    mention::Engagement,
+};
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -202,6 +205,24 @@ async fn a_thread_is_followed_while_it_is_open_and_its_end_is_a_delete() {
     tray.with(|kept| kept.threads = vec![root("1")]);
     bench.clock.advance(Duration::from_secs(60));
     assert_eq!(follow.step().await.unwrap().items, 0, "known");
+}
+
+#[tokio::test]
+async fn a_post_that_spreads_is_told_once_for_each_count() {
+    let bench = Bench::new(&path("thread")).await;
+    let (tray, through) = home();
+    let (_, mut pollers) = started(&bench, &through, None);
+    let at = Time::parse("2026-11-20T03:00:00Z").unwrap().0;
+    let counted = |likes| Some(Engagement { replies: 0, shares: 0, likes });
+    let post = |likes| Watched { native_id: "u:1".into(), local_ref: "1".into(), version: at, engagement: counted(likes) };
+    let again = pollers.iter_mut().find(|poller| poller.stream_name() == "again").unwrap();
+    for (known, news) in [(3, 1), (900, 0)] {
+        tray.with(|kept| kept.watched = vec![post(known)]);
+        assert_eq!(again.step().await.unwrap().items, news, "{known}");
+        bench.clock.advance(Duration::from_secs(60));
+    }
+    let told = tray.with(|kept| std::mem::take(&mut kept.mentions));
+    assert_eq!((told[0].op, told[0].engagement), (Op::Metrics, counted(900)));
 }
 
 fn reply(id: i64, text: &str, summoned: bool) -> Outgoing {
