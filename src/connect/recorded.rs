@@ -1,34 +1,31 @@
-//! Runs a connector file against its recorded replies, over HTTP on 127.0.0.1.
-//!
-//! `moksori connector test FILE` prints the [`Report`]; the contract test asks a [`Playback`] to
+//! Plays the recorded replies of a connector file, over HTTP on 127.0.0.1; the contract test asks a [`Playback`] to
 //! misbehave in all the ways in which platforms do.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
-    fmt,
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{Response, StatusCode, header},
+    http::{HeaderName, Response, StatusCode, header, request::Parts},
 };
-use futures_util::{StreamExt, stream};
-use serde_json::Value as Json;
+use futures_util::{SinkExt, StreamExt, stream};
+use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
+use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use url::Url;
 
 use super::{
-    Account, AccountConfig, ConnectorFile, Error, FileError, Home, Metrics, OwnIds, Poller, Secret, SecretSource, Tray,
-    format::{Ingress, Recorded},
+    ConnectorFile, Error, FileError,
+    format::{Played, Recorded},
+    socket::accept,
 };
-use crate::{clock::Clock, desk::Watched, mention::Envelope};
 
 /// How a playback misbehaves for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +55,12 @@ pub struct Asked {
     pub path: String,
     /// Its query, decoded, in order.
     pub query: Vec<(String, String)>,
+    /// What it said.
+    pub body: String,
 }
+
+/// Longest request that a playback reads.
+const LONGEST_REQUEST: usize = 1 << 20;
 
 /// A server on 127.0.0.1 that answers with recorded replies.
 #[derive(Debug)]
@@ -85,6 +87,11 @@ impl Drop for Playback {
 }
 
 impl Playback {
+    /// What is delivered to us, with its body.
+    pub(super) fn deliveries(&self) -> impl Iterator<Item = &(Recorded, String)> {
+        self.shared.recorded.iter().filter(|(recorded, _)| recorded.path.starts_with("/ingest"))
+    }
+
     /// Starts a server that plays the replies recorded in or beside the file at `path`.
     ///
     /// # Errors
@@ -144,10 +151,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    let sent = axum::body::to_bytes(body, LONGEST_REQUEST).await.map(|bytes| bytes.to_vec()).unwrap_or_default();
     let asked = Asked {
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
-        query: url::form_urlencoded::parse(request.uri().query().unwrap_or("").as_bytes()).into_owned().collect(),
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query: url::form_urlencoded::parse(parts.uri.query().unwrap_or("").as_bytes()).into_owned().collect(),
+        body: String::from_utf8_lossy(&sent).into_owned(),
     };
     let fault = lock(&shared.faults).pop_front();
     let looping = *lock(&shared.looping);
@@ -160,17 +170,30 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             && (reply.path == asked.path || reply.path == path)
             && (looping || reply.query.iter().all(|(name, value)| has(name, value)))
             && (looping || reply.without.iter().all(|name| asked.query.iter().all(|(n, _)| n != name)))
+            && reply.contains.iter().all(|text| asked.body.contains(text))
     };
-    let (status, headers, body) = match shared.recorded.iter().find(fits) {
-        Some((reply, body)) => (reply.status, reply.headers.clone(), body.clone()),
+    let found = shared.recorded.iter().find(fits);
+    let (status, headers, body) = match found {
+        Some((reply, body)) => (reply.status, reply.headers.clone(), body.replace("{base}", &shared.base)),
         None => (404, BTreeMap::new(), "{}".to_owned()),
     };
+    let played = found.map_or(Played::Answer, |(reply, _)| reply.played);
     let mut response = Response::builder();
     for (name, value) in &headers {
         response = response.header(name, value.replace("{base}", &shared.base));
     }
-    let response = response.header(header::CONTENT_TYPE, "application/json");
+    let named = headers.keys().any(|name| name.eq_ignore_ascii_case("content-type"));
+    let response = if named { response } else { response.header(header::CONTENT_TYPE, "application/json") };
+    // Nothing has changed since the client last asked.
+    let etag = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("etag")).map(|(_, value)| value.as_bytes());
+    let same = etag.is_some() && parts.headers.get(header::IF_NONE_MATCH).map(|value| value.as_bytes()) == etag;
     let built = match fault {
+        None if same => Response::builder().status(304).body(Body::empty()),
+        None if played == Played::Stream => {
+            let start = stream::iter([Ok::<_, Infallible>(Bytes::from(body))]);
+            response.status(status).body(Body::from_stream(start.chain(stream::pending())))
+        }
+        None if played == Played::Websocket => Ok(websocket(&mut parts, body)),
         None => response.status(status).body(Body::from(body)),
         Some(Fault::Status(status, wait)) => {
             let response = Response::builder().status(status);
@@ -180,7 +203,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             }
             .body(Body::from("{}"))
         }
-        Some(Fault::Html) => response.body(Body::from("<!doctype html><html><body><h1>곧 돌아오겠습니다</h1></body></html>")),
+        Some(Fault::Html) => Response::builder()
+            .header(header::CONTENT_TYPE, "text/html")
+            .body(Body::from("<!doctype html><html><body><h1>곧 돌아오겠습니다</h1></body></html>")),
         Some(Fault::Truncated) => {
             let half: Vec<u8> = body.as_bytes()[..body.len() / 2].to_vec();
             let parts = stream::iter([Ok(Bytes::from(half)), Err(std::io::Error::other("cut"))]);
@@ -201,6 +226,33 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         *broken.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         broken
     })
+}
+
+/// Takes the request for a WebSocket, plays the lines of `body` as its messages and then only listens.
+fn websocket(parts: &mut Parts, body: String) -> Response<Body> {
+    let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).unwrap_or("").to_owned();
+    let mut response = Response::new(Body::empty());
+    let Some(upgrade) = parts.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return response;
+    };
+    tokio::spawn(async move {
+        let Ok(raw) = upgrade.await else { return };
+        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(raw), Role::Server, None).await;
+        for line in body.lines() {
+            if socket.send(line.to_owned().into()).await.is_err() {
+                return;
+            }
+        }
+        while let Some(Ok(_)) = socket.next().await {}
+    });
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let pairs =
+        [("connection", "Upgrade".to_owned()), ("upgrade", "websocket".to_owned()), ("sec-websocket-accept", accept(&key))];
+    for (name, value) in pairs {
+        response.headers_mut().extend(value.parse().ok().map(|value| (HeaderName::from_static(name), value)));
+    }
+    response
 }
 
 /// A gzip stream of some kilobytes that unpacks to 64 MiB of zeros: stored by hand as one deflate block
@@ -232,110 +284,4 @@ fn bomb() -> Vec<u8> {
 fn percent_decoded(path: &str) -> String {
     let pair = format!("p={}", path.replace('+', "%2B"));
     url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
-}
-
-/// What a connector file made of its recorded replies.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// The mentions by stream, in the order in which the bus would have them.
-    pub streams: Vec<(String, Vec<Envelope>)>,
-    /// What is not as it should be; the file is good if there is nothing.
-    pub faults: Vec<String>,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (stream, mentions) in &self.streams {
-            writeln!(f, "{stream}: {} mentions", mentions.len())?;
-            for one in mentions {
-                let author = one.author.as_ref().map_or("-", |author| author.handle.as_str());
-                let at = one.posted_at.map_or("-".to_owned(), |at| at.to_string());
-                let text: String = one.text.replace('\n', " / ").chars().take(60).collect();
-                writeln!(f, "  {at:24}  {:8}  @{author:28}  {text}", one.side.as_str())?;
-            }
-        }
-        self.faults.iter().try_for_each(|fault| writeln!(f, "FAULT: {fault}"))
-    }
-}
-
-/// An account for the recorded replies of `file`: every secret is `test`, and its own id comes from
-/// the file's `[identify]`.
-pub fn test_account(file: &ConnectorFile, base: &Url) -> AccountConfig {
-    AccountConfig {
-        brand: "test".into(),
-        base: Some(base.clone()),
-        secrets: file.secrets.iter().map(|name| (name.clone(), SecretSource::Given(Secret::new("test")))).collect(),
-        tags: file.recorded_tags.clone(),
-        interval: Duration::ZERO,
-        allow_private: true,
-        ..AccountConfig::new("test", &file.connector)
-    }
-}
-
-/// Reads and checks the file at `path`, runs its streams on its recorded replies and compares what
-/// comes out with what the file expects.
-///
-/// # Errors
-/// When the file is wrong, or cannot be run at all.
-pub async fn test_file(path: &Path) -> Result<Report, Error> {
-    let file = Arc::new(ConnectorFile::load(path).map_err(Error::File)?);
-    let mut report = Report::default();
-    let expected: Vec<Json> = file
-        .recorded
-        .iter()
-        .flat_map(|recorded| &recorded.expect)
-        .filter_map(|table| serde_json::to_value(table).ok())
-        .collect();
-    let playback = Playback::start(path, &file).await?;
-    let mut config = test_account(&file, &playback.url);
-    if file.ingress == Ingress::File {
-        config.path =
-            file.recorded.first().and_then(|recorded| recorded.reply.as_ref()).map(|name| path.with_extension("").join(name));
-    }
-    let tray = Arc::new(Tray::default());
-    let metrics = Metrics::new(&prometheus::Registry::new()).map_err(|error| Error::Refused(error.to_string()))?;
-    let account = Account::new(file.clone(), config, OwnIds::default(), Clock::System, metrics)?;
-    let mut watched: Vec<Watched> = Vec::new();
-    for mut poller in Poller::of(&account, &Home::Tray(tray.clone())) {
-        // Looked at again is whatever the streams before it brought, as if it had been seen older.
-        tray.with(|kept| kept.watched.clone_from(&watched));
-        if let Err(error) = poller.step().await {
-            report.faults.push(format!("stream {}: {error}", poller.stream_name()));
-        }
-        let mentions = tray.with(|kept| std::mem::take(&mut kept.mentions));
-        watched.extend(mentions.iter().filter_map(|one| {
-            Some(Watched { native_id: one.native_id.clone(), local_ref: one.local_ref.clone()?, version: i64::MIN })
-        }));
-        watched.sort_by(|a, b| a.native_id.cmp(&b.native_id));
-        watched.dedup_by(|a, b| a.native_id == b.native_id);
-        report.streams.push((poller.stream_name().to_owned(), mentions));
-    }
-    let found: Vec<Json> =
-        report.streams.iter().flat_map(|(_, mentions)| mentions).filter_map(|one| serde_json::to_value(one).ok()).collect();
-    for want in &expected {
-        if !found.iter().any(|have| covers(have, want)) {
-            let close =
-                found.iter().find(|have| want.get("native_id").is_some() && have.get("native_id") == want.get("native_id"));
-            let instead = close.map_or(String::new(), |have| format!("; there is {have}"));
-            report.faults.push(format!("expected {want}{instead}"));
-        }
-    }
-    Ok(report)
-}
-
-/// Whether `have` holds all that `want` says.
-fn covers(have: &Json, want: &Json) -> bool {
-    match (have, want) {
-        (Json::Object(have), Json::Object(want)) => {
-            want.iter().all(|(key, value)| have.get(key).is_some_and(|own| covers(own, value)))
-        }
-        (Json::Array(have), Json::Array(want)) => {
-            have.len() == want.len() && have.iter().zip(want).all(|(have, want)| covers(have, want))
-        }
-        // People write times as text.
-        (Json::Number(at), Json::String(text)) => {
-            crate::clock::Time::parse(text).is_some_and(|time| at.as_i64() == Some(time.0))
-        }
-        _ => have == want,
-    }
 }

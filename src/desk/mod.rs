@@ -10,6 +10,7 @@ mod intake;
 mod outbox;
 mod people;
 mod replies;
+mod sources;
 mod work;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -23,6 +24,7 @@ pub use intake::{Finding, Intake, Judged, Route, Taken};
 pub use outbox::Receipt;
 pub use people::{SignIn, token_hash};
 pub use replies::{Answer, NewReply};
+pub use sources::{PAUSE, TEST, Wishes, cannot_be_heard};
 pub use work::HandOver;
 
 use crate::{

@@ -23,10 +23,15 @@ pub(super) enum Did {
     Answered,
     Wait,
     Resolve,
+    SourcePause,
+    SourceResume,
+    SourceTest,
+    Listen,
+    Unlisten,
 }
 
 impl Did {
-    const ALL: [Did; 13] = [
+    const ALL: [Did; 18] = [
         Did::Claim,
         Did::GiveBack,
         Did::Label,
@@ -40,6 +45,11 @@ impl Did {
         Did::Answered,
         Did::Wait,
         Did::Resolve,
+        Did::SourcePause,
+        Did::SourceResume,
+        Did::SourceTest,
+        Did::Listen,
+        Did::Unlisten,
     ];
 
     fn code(self) -> &'static str {
@@ -57,6 +67,11 @@ impl Did {
             Did::Answered => "answered",
             Did::Wait => "wait",
             Did::Resolve => "resolve",
+            Did::SourcePause => "source-pause",
+            Did::SourceResume => "source-resume",
+            Did::SourceTest => "source-test",
+            Did::Listen => "listen",
+            Did::Unlisten => "unlisten",
         }
     }
 
@@ -76,6 +91,11 @@ impl Did {
             Did::Answered => w.did_answered,
             Did::Wait => w.ev_waiting,
             Did::Resolve => w.did_resolve,
+            Did::SourcePause => w.did_src_pause,
+            Did::SourceResume => w.did_src_resume,
+            Did::SourceTest => w.did_src_test,
+            Did::Listen => w.did_lst_save,
+            Did::Unlisten => w.did_lst_remove,
         }
     }
 }
