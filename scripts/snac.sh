@@ -51,7 +51,7 @@ format() {
     local dir=$1 port=$2 snac=$cache/usr/bin/snac user
     printf '127.0.0.1\n%s\n127.0.0.1:%s\n\n\n' "$port" "$port" | "$snac" init "$dir/data" >>"$dir/log.txt" 2>&1 ||
         die "snac init failed: $(tail -n1 "$dir/log.txt")"
-    sed -i 's/^{/{\n    "protocol": "http",/' "$dir/data/server.json"
+    sed -i 's/"protocol": "https"/"protocol": "http"/' "$dir/data/server.json"
     for user in brandcs minji; do
         printf '\n' | "$snac" adduser "$dir/data" "$user" 2>&1 | tee -a "$dir/log.txt" |
             sed -n 's|^User password is ||p' | tail -n1 >"$dir/$user.password"
