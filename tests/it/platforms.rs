@@ -143,6 +143,43 @@ impl Snac {
     }
 }
 
+/// Isso, which has comments as JSON and as feeds (`scripts/isso.sh`): where it listens.
+async fn isso(what: &'static str) -> Option<String> {
+    static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
+    let start = || {
+        let server = Server::new("isso", "fetch", 1)?;
+        let port = server.port;
+        server.start(|| TcpStream::connect(("127.0.0.1", port)).map(drop).map_err(|error| error.to_string()));
+        Ok(server)
+    };
+    let server = tokio::task::spawn_blocking(move || have(what, SERVER.get_or_init(start))).await.unwrap()?;
+    Some(format!("http://127.0.0.1:{}", server.port))
+}
+
+/// Writes a comment below a page, as a visitor does.
+async fn comment(base: &str, page: &str, author: &str, text: &str) -> Json {
+    let body = serde_json::json!({"text": text, "author": author, "title": "상품"});
+    let answer = client().post(format!("{base}/new?uri={page}")).json(&body).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
+    answer.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn comments_of_a_website_are_read() {
+    let Some(base) = isso("the Isso file against Isso").await else { return };
+    let config =
+        AccountConfig { base: Some(base.parse().unwrap()), handle: "shop".into(), ..AccountConfig::new("site", "isso") };
+    let desk = Desk::new("isso", config);
+    let first = comment(&base, "/product/7", "민지", "배터리가 3시간도\n안 가요 & <환불>").await;
+    let one = desk.until("latest", |one| one.text.contains("3시간도")).await;
+    assert_eq!((one.native_id.as_str(), one.side), (first["id"].to_string().as_str(), Side::Customer));
+    assert!(one.text.contains("안 가요 &"), "{one:?}");
+    assert_eq!((one.conversation.as_deref(), one.author.as_ref().unwrap().handle.as_str()), (Some("/product/7"), "민지"));
+    assert_eq!(desk.poller("latest").step().await.unwrap().items, 0);
+    comment(&base, "/product/8", "shop", "확인하겠습니다").await;
+    assert_eq!(desk.until("latest", |_| true).await.side, Side::Ours);
+}
+
 #[tokio::test]
 async fn a_mention_on_a_server_that_speaks_mastodon_is_read_and_answered() {
     let Some(snac) = tokio::task::spawn_blocking(|| Snac::start("the Mastodon file against snac2")).await.unwrap() else {
