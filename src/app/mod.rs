@@ -147,7 +147,11 @@ impl App {
     /// Pulls mentions in and delivers replies, account by account.
     fn connect(&mut self, config: &Config) -> Result<()> {
         let files = connect::load_files(&config.connect.directory).map_err(all_of)?;
-        let settings = connect::Config { directory: config.connect.directory.clone(), accounts: config.accounts() };
+        let settings = connect::Config {
+            directory: config.connect.directory.clone(),
+            token_key: config.connect.token_key.clone(),
+            accounts: config.accounts(),
+        };
         let home = connect::Home::Live { bus: Arc::clone(&self.bus), desk: Arc::clone(&self.desk) };
         let connect = Connect::new(&settings, &files, home, self.clock.clone(), connect::Metrics::new(&self.registry)?)?;
         let connect = Arc::new(connect);

@@ -6,14 +6,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::template::{Path, Template};
+pub use super::template::Path;
+use super::template::Template;
 
 mod action;
-mod auth;
+pub mod auth;
 mod error;
 mod limits;
 mod listen;
-mod live;
+pub mod live;
 mod map;
 mod recorded;
 mod stream;
@@ -22,11 +23,11 @@ pub mod webhook;
 pub use action::{Action, ActionKind, AnswerMap, Idempotency, Lookup};
 pub use auth::{Auth, TokenCall};
 pub use error::{CursorLost, Do, ErrorRow, Statuses};
-pub use limits::{Limits, ResetFormat, Told};
+pub use limits::{Allowance, Limits, ResetFormat, Told};
 pub use listen::{Dialect, Listen};
 pub use live::{Live, LiveKind};
 pub use map::{Map, TextFormat, TimeFormat};
-pub use recorded::Recorded;
+pub use recorded::{Played, Recorded};
 pub use stream::{CursorAs, Join, Order, Paging, Revisit, Stream};
 pub use webhook::Webhook;
 

@@ -45,6 +45,10 @@ pub struct Kept {
     pub mentions: Vec<Envelope>,
     /// Cursors by name.
     pub cursors: BTreeMap<String, String>,
+    /// What accounts keep, by account and name.
+    pub states: BTreeMap<(String, String), String>,
+    /// First posts of the threads of open cases.
+    pub threads: Vec<Watched>,
     /// After so many more appends, they fail: a crash.
     pub appends_left: Option<usize>,
     /// What revisits look at.
@@ -131,6 +135,45 @@ impl Home {
                 tray.with(|kept| kept.cursors.insert(name.to_owned(), value.to_owned()));
                 Ok(())
             }
+        }
+    }
+
+    /// What an account keeps under a name.
+    pub(super) async fn state(&self, account: &str, name: &str) -> Result<Option<String>, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.source_state(account, name).await.map_err(failed),
+            Home::Tray(tray) => Ok(tray.with(|kept| kept.states.get(&(account.to_owned(), name.to_owned())).cloned())),
+        }
+    }
+
+    /// Keeps something of an account under a name.
+    pub(super) async fn save_state(&self, account: &str, name: &str, value: &str) -> Result<(), Error> {
+        match self {
+            Home::Live { desk, .. } => desk.save_source_state(account, name, value).await.map_err(failed),
+            Home::Tray(tray) => {
+                tray.with(|kept| kept.states.insert((account.to_owned(), name.to_owned()), value.to_owned()));
+                Ok(())
+            }
+        }
+    }
+
+    /// The global id of a stored mention that is called so, globally or by the platform's API.
+    pub(super) async fn native_id(&self, source: &str, local_ref: &str) -> Result<Option<String>, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.native_id(source, local_ref).await.map_err(failed),
+            Home::Tray(tray) => Ok(tray.with(|kept| {
+                let known =
+                    kept.mentions.iter().find(|one| one.local_ref.as_deref() == Some(local_ref) || one.native_id == local_ref);
+                known.map(|one| one.native_id.clone())
+            })),
+        }
+    }
+
+    /// First posts of the threads of open cases, newest first.
+    pub(super) async fn open_threads(&self, source: &str, since: Time, limit: usize) -> Result<Vec<Watched>, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.open_threads(source, since, limit).await.map_err(failed),
+            Home::Tray(tray) => Ok(tray.with(|kept| kept.threads.iter().take(limit).cloned().collect())),
         }
     }
 

@@ -94,7 +94,20 @@ pub(super) fn mention(map: &Map, item: &Json, facts: &Facts<'_>) -> Result<Envel
             Engagement { replies, shares, likes }
         }),
         media: map.media.as_ref().map(|field| field.texts(item, facts.about)).unwrap_or_default(),
+        extra: map.extra.iter().filter_map(|(name, field)| Some((name.clone(), field.text(item, facts.about)?))).collect(),
     })
+}
+
+/// Writes a time as `format`, so that a platform reads it as it writes it.
+pub(super) fn written(at: Time, format: TimeFormat) -> String {
+    let zoned = at.timestamp().to_zoned(jiff::tz::TimeZone::UTC);
+    match format {
+        TimeFormat::Rfc3339 => at.to_string(),
+        TimeFormat::Rfc2822 => jiff::fmt::rfc2822::to_string(&zoned).unwrap_or_default(),
+        TimeFormat::Unix => (at.0 / 1_000).to_string(),
+        TimeFormat::UnixMs => at.0.to_string(),
+        TimeFormat::Day => zoned.strftime("%Y%m%d").to_string(),
+    }
 }
 
 /// Reads a time written as `format`.
@@ -155,9 +168,10 @@ mod tests {
             shares = "$.n.shares"
             likes = "$.n.likes"
             media = "$.media[*].url"
+            extra = { cid = "$.cid", none = "$.none" }
         "#);
         let item = json!({
-            "uri": "u:1", "id": 1, "thread": "t", "parent": "0", "by": {"id": "a", "handle": "min", "name": "민지", "followers": 12},
+            "uri": "u:1", "cid": "c1", "id": 1, "thread": "t", "parent": "0", "by": {"id": "a", "handle": "min", "name": "민지", "followers": 12},
             "html": "<p>안녕<br>하세요</p>", "lang": "ko", "url": "https://host/1", "at": "2026-11-20T03:00:00Z",
             "edited": "2026-11-20T03:01:00Z", "seen_by": "public", "n": {"replies": 1, "shares": 2, "likes": 3},
             "media": [{"url": "https://host/a.png"}, {"url": "https://host/b.png"}],
@@ -191,6 +205,7 @@ mod tests {
                 visibility: Some("public".into()),
                 engagement: Some(Engagement { replies: 1, shares: 2, likes: 3 }),
                 media: vec!["https://host/a.png".into(), "https://host/b.png".into()],
+                extra: [("cid".to_owned(), "c1".to_owned())].into(),
             }
         );
         let bytes = serde_json::to_vec(&mention).unwrap();

@@ -15,15 +15,26 @@ use url::Url;
 
 mod account;
 mod action;
+mod ask;
+mod auth;
 mod body;
+mod compose;
+mod decode;
+mod facets;
 mod file;
+mod follow;
 mod format;
 mod guard;
+mod health;
 mod home;
 mod html;
+mod jwt;
 mod limits;
 mod lines;
+mod listen;
+mod live;
 mod map;
+mod mark;
 mod outbox;
 mod page;
 mod poll;
@@ -31,11 +42,16 @@ mod recorded;
 mod request;
 mod revisit;
 mod run;
+mod seal;
+mod socket;
+mod sse;
 mod template;
+mod walk;
 
 pub use account::{Account, OwnIds};
 pub use file::{ConnectorFile, FileError};
 pub use format::{Do, Listen};
+pub use health::{BudgetStatus, FailureStatus, State, Status};
 pub use home::{Home, Tray};
 pub use html::html_to_text;
 pub use outbox::Outbox;
@@ -53,6 +69,9 @@ use crate::clock::Time;
 pub struct Config {
     /// The folder of the connector files.
     pub directory: PathBuf,
+    /// Where the key is that seals tokens which must survive a restart; without one they are not kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_key: Option<SecretSource>,
     /// Our accounts and listening posts.
     pub accounts: Vec<AccountConfig>,
 }
@@ -214,6 +233,9 @@ pub enum Error {
     /// No request is left in this window.
     #[error("rate budget spent until {0}")]
     Spent(Time),
+    /// The platform does not remember as far back as the cursor.
+    #[error("the cursor is older than the platform remembers")]
+    CursorLost,
     /// The same page came twice in one walk.
     #[error("pages go round in a circle")]
     Loop,
@@ -250,6 +272,7 @@ impl Error {
             Error::Timeout(_) => "timeout",
             Error::TooLarge(_) => "too_large",
             Error::Garbage(_) | Error::Loop => "garbage",
+            Error::CursorLost => "client_error",
             Error::File(_) | Error::Account { .. } | Error::Refused(_) | Error::Template { .. } => "refused",
             Error::Home(_) => "not_kept",
         }
@@ -265,7 +288,8 @@ crate::metrics! {
         items: IntCounterVec = "moksori_connect_items_total" ["connector", "stream"],
         /// Seconds from a post's own time until it was durable here; worry when it nears the first response's promise.
         lag: HistogramVec = "moksori_connect_lag_seconds" ["connector"] (LAG_SECONDS),
-        /// Records that became no mention: no_item, no_id, no_author, broken_line, page_cap.
+        /// Records that became no mention: no_item, no_id, no_author, broken_line, page_cap,
+        /// filtered, foreign_language, unknown_post, no_event.
         discarded: IntCounterVec = "moksori_connect_discarded_total" ["connector", "reason"],
         /// Replies by outcome: sent, retried, failed, unknown.
         replies: IntCounterVec = "moksori_connect_replies_total" ["connector", "outcome"],

@@ -1,15 +1,16 @@
 //! Pages of one walk: their records, the way to the next, and the alarm when they go in a circle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use minijinja::context;
 use reqwest::header::{HeaderMap, LINK};
 use serde_json::Value as Json;
 use url::Url;
 
 use super::{
-    Error,
-    account::json,
-    format::{Order, Paging, Stream},
+    ConnectorFile, Error,
+    decode::decode,
+    format::{CursorAs, Join, Order, Paging, Stream},
     request::Answer,
     template::scalar,
 };
@@ -21,6 +22,13 @@ pub(super) struct Page {
     pub records: Vec<(String, Json)>,
     /// How to get to the next one.
     pub next: Option<Step>,
+}
+
+impl Page {
+    /// What is remembered of each record, oldest first.
+    pub fn cursors(&self) -> Vec<String> {
+        self.records.iter().map(|(cursor, _)| cursor.clone()).collect()
+    }
 }
 
 /// How to ask for a page.
@@ -55,8 +63,15 @@ impl Step {
 ///
 /// # Errors
 /// [`Error::Garbage`] when it is no JSON, or a record has nothing to remember it by.
-pub(super) fn read(answer: &Answer, stream: &Stream, paging: &Paging, step: &Step) -> Result<Page, Error> {
-    let json = json(answer)?;
+pub(super) fn read(
+    answer: &Answer,
+    file: &ConnectorFile,
+    stream: &Stream,
+    paging: &Paging,
+    step: &Step,
+) -> Result<Page, Error> {
+    let json = decode(answer, stream.body_as.unwrap_or(file.request.body_as))?;
+    let beside: Vec<Beside<'_>> = file.joins.iter().chain(&stream.joins).map(|join| Beside::of(join, &json)).collect();
     let found = stream.records.all(&json);
     if found.is_empty() && !json.is_array() && !json.is_object() {
         return Err(Error::Garbage("JSON, but neither a list nor an object".into()));
@@ -69,7 +84,8 @@ pub(super) fn read(answer: &Answer, stream: &Stream, paging: &Paging, step: &Ste
         };
         // Without it the walk cannot go on from here: better to stop than to skip.
         let cursor = cursor.ok_or_else(|| Error::Garbage(format!("a record of stream {} without its cursor", stream.name)))?;
-        records.push((cursor, record.clone()));
+        let cursor = if stream.cursor_as == CursorAs::Time { of_its_own(cursor, record, file, stream) } else { cursor };
+        records.push((cursor, joined(record, stream, &beside)));
     }
     let (number, offset) = match step {
         Step::Ask { number, offset, .. } => (*number, *offset),
@@ -99,6 +115,43 @@ pub(super) fn read(answer: &Answer, stream: &Stream, paging: &Paging, step: &Ste
         records.reverse();
     }
     Ok(Page { records, next })
+}
+
+/// Posts may share a time: what is remembered of one names it too.
+fn of_its_own(cursor: String, record: &Json, file: &ConnectorFile, stream: &Stream) -> String {
+    let item = stream.item.as_ref().map_or(Some(record), |path| path.first(record));
+    let id = item.zip(file.map_of(stream)).and_then(|(item, map)| map.native_id.text(item, &context! {}));
+    format!("{cursor}|{}", id.unwrap_or_else(|| record.to_string()))
+}
+
+/// What stands beside the records of an answer, by its key.
+struct Beside<'json> {
+    join: &'json Join,
+    by_key: BTreeMap<String, &'json Json>,
+}
+
+impl<'json> Beside<'json> {
+    fn of(join: &'json Join, json: &'json Json) -> Beside<'json> {
+        let keyed = join.records.all(json).into_iter().filter_map(|one| Some((scalar(join.key.first(one)?)?, one)));
+        Beside { join, by_key: keyed.collect() }
+    }
+}
+
+/// The record with what stood beside it, as `joined` of its post.
+fn joined(record: &Json, stream: &Stream, beside: &[Beside<'_>]) -> Json {
+    let mut record = record.clone();
+    let item = stream.item.as_ref().map_or(Some(&record), |path| path.first(&record));
+    let found: serde_json::Map<String, Json> = beside
+        .iter()
+        .filter_map(|one| {
+            let key = scalar(one.join.on.first(item?)?)?;
+            Some((one.join.name.clone(), (*one.by_key.get(&key)?).clone()))
+        })
+        .collect();
+    if let (false, Some(record)) = (found.is_empty(), record.as_object_mut()) {
+        record.insert("joined".into(), Json::Object(found));
+    }
+    record
 }
 
 /// A next page by its URL, which may be relative to the one that was asked.
@@ -141,8 +194,16 @@ impl Circle {
     /// # Errors
     /// [`Error::Loop`] when each of its records has been here in this walk.
     pub fn pass(&mut self, page: &Page) -> Result<(), Error> {
-        let mut fresh = page.records.is_empty();
-        for (cursor, _) in &page.records {
+        self.see(&page.cursors())
+    }
+
+    /// Remembers what a page had.
+    ///
+    /// # Errors
+    /// As for [`Circle::pass`].
+    pub fn see(&mut self, cursors: &[String]) -> Result<(), Error> {
+        let mut fresh = cursors.is_empty();
+        for cursor in cursors {
             fresh |= self.0.insert(cursor.clone());
         }
         if fresh { Ok(()) } else { Err(Error::Loop) }

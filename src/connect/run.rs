@@ -10,10 +10,17 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off_at_home,
+    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, Walk,
+    format::{Do, Live},
+    limits::{back_off, back_off_at_home},
+    live::Connection,
+    seal::Sealer,
     toml_files,
 };
 use crate::clock::Clock;
+
+/// When to look again for a stream on a server that has none, or does not let us.
+const NO_STREAM: Duration = Duration::from_secs(15 * 60);
 
 /// Reads every connector file of a folder, by the name of its connector.
 ///
@@ -71,6 +78,9 @@ impl Connect {
         metrics: Metrics,
     ) -> Result<Connect, Error> {
         let own = OwnIds::default();
+        let key = config.token_key.as_ref().map(|source| source.read()).transpose();
+        let key = key.map_err(|reason| Error::Account { account: "connect.token_key".into(), reason })?;
+        let sealer = key.as_ref().map(Sealer::new);
         let mut keys = BTreeSet::new();
         let mut accounts = Vec::with_capacity(config.accounts.len());
         for account in &config.accounts {
@@ -82,7 +92,11 @@ impl Connect {
                 let known: Vec<&str> = files.keys().map(String::as_str).collect();
                 fail(format!("no connector `{}`; there are {}", account.connector, known.join(", ")))
             })?;
-            accounts.push(Account::new(file.clone(), account.clone(), own.clone(), clock.clone(), metrics.clone())?);
+            let made = Account::new(file.clone(), account.clone(), own.clone(), clock.clone(), metrics.clone())?;
+            made.keep_at(&home, sealer.as_ref());
+            // What cannot be read in its listening queries is said now, not when it runs.
+            Poller::of(&made, &home)?;
+            accounts.push(made);
         }
         Ok(Connect { accounts, home, clock })
     }
@@ -96,7 +110,7 @@ impl Connect {
     /// watches by source.
     pub fn pollers(&self) -> Vec<Poller> {
         let mut sources = BTreeSet::new();
-        let pollers = self.accounts.iter().flat_map(|account| Poller::of(account, &self.home));
+        let pollers = self.accounts.iter().flat_map(|account| Poller::of(account, &self.home).unwrap_or_default());
         pollers
             .filter(|poller| {
                 !poller.revisits() || sources.insert((poller.account().source.clone(), poller.stream_name().to_owned()))
@@ -129,7 +143,10 @@ impl Connect {
     ) {
         let mut tasks = JoinSet::new();
         for poller in self.pollers().into_iter().filter(|poller| poller.account().config.key == account) {
-            tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone()));
+            match poller.stream().live.clone() {
+                Some(live) => tasks.spawn(keep_listening(poller, live, self.clock.clone(), shutdown.clone())),
+                None => tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone())),
+            };
         }
         for account in self.accounts.iter().filter(|known| known.config.key == account) {
             let outbox = Outbox::new(self.home.clone(), std::slice::from_ref(account));
@@ -148,33 +165,112 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _gone = shutdown.wait_for(|stop| *stop).await;
 }
 
+/// What was said in the log of a stream, so that it is said once, not at each attempt.
+struct Log {
+    account: String,
+    stream: String,
+    well: bool,
+}
+
+impl Log {
+    fn of(poller: &Poller) -> Log {
+        Log { account: poller.account().config.key.clone(), stream: poller.stream_name().to_owned(), well: true }
+    }
+
+    fn note<T>(&mut self, result: &Result<T, Error>) {
+        let Log { account, stream, well } = self;
+        match result {
+            Ok(_) if !*well => {
+                tracing::info!(%account, %stream, "the stream is well again");
+                *well = true;
+            }
+            Ok(_) | Err(Error::Spent(_)) => {}
+            // One that only a person can help is told every time.
+            Err(error) if !error.is_retryable() => {
+                tracing::error!(%account, %stream, "stream {stream} of {account} stands still until somebody helps: {error}");
+                *well = false;
+            }
+            Err(error) if *well => {
+                tracing::warn!(%account, %stream, "stream {stream} of {account} failed and will be tried again: {error}");
+                *well = false;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
 async fn keep_polling(mut poller: Poller, clock: Clock, mut shutdown: watch::Receiver<bool>) {
-    let mut well = true;
+    let mut log = Log::of(&poller);
     loop {
         let result = tokio::select! {
             () = stopped(&mut shutdown) => return,
-            result = async {
-                clock.sleep_until(poller.next_at()).await;
-                poller.step().await
-            } => result,
+            result = walk_when_due(&mut poller, &clock) => result,
         };
-        let (account, stream) = (poller.account().config.key.clone(), poller.stream_name().to_owned());
-        match result {
-            Ok(_) if !well => {
-                tracing::info!(%account, %stream, "the stream is well again");
-                well = true;
+        log.note(&result);
+    }
+}
+
+async fn walk_when_due(poller: &mut Poller, clock: &Clock) -> Result<Walk, Error> {
+    if !poller.walks() {
+        return std::future::pending().await;
+    }
+    clock.sleep_until(poller.next_at()).await;
+    poller.step().await
+}
+
+/// Holds a live connection open, and walks the stream beside it: at once where a connection has opened or broken,
+/// slowly while there is one.
+async fn keep_listening(mut poller: Poller, live: Live, clock: Clock, mut shutdown: watch::Receiver<bool>) {
+    let (mut log, mut live_log) = (Log::of(&poller), Log::of(&poller));
+    let (mut connection, mut failures, mut open_at) = (None, 0, clock.now());
+    loop {
+        let broke: Option<Error> = if let Some(open) = &mut connection {
+            let open: &mut Connection = open;
+            tokio::select! {
+                () = stopped(&mut shutdown) => return,
+                result = open.step(&poller, &live) => {
+                    failures = 0;
+                    result.err()
+                }
+                () = clock.sleep_until(poller.next_walk()) => {
+                    log.note(&poller.step().await);
+                    None
+                }
             }
-            Ok(_) | Err(Error::Spent(_)) => {}
-            // Told once, not at each attempt; one that only a person can help is told every time.
-            Err(error) if !error.is_retryable() => {
-                tracing::error!(%account, %stream, "stream {stream} of {account} stands still until somebody helps: {error}");
-                well = false;
+        } else {
+            tokio::select! {
+                () = stopped(&mut shutdown) => return,
+                () = clock.sleep_until(open_at) => match Connection::open(&poller, &live).await {
+                    Ok(open) => {
+                        connection = Some(open);
+                        poller.set_live(true);
+                        live_log.note(&Ok(()));
+                        poller.note_live(&Ok(Walk::default()), clock.now()).await;
+                        None
+                    }
+                    Err(error) => Some(error),
+                },
+                () = clock.sleep_until(poller.next_walk()) => {
+                    log.note(&poller.step().await);
+                    None
+                }
             }
-            Err(error) if well => {
-                tracing::warn!(%account, %stream, "stream {stream} of {account} failed and will be tried again: {error}");
-                well = false;
-            }
-            Err(_) => {}
+        };
+        if let Some(error) = broke {
+            connection = None;
+            poller.set_live(false);
+            failures += 1;
+            let now = clock.now();
+            open_at = match &error {
+                Error::Spent(until) | Error::Status { until: Some(until), .. } => *until,
+                // Not every server of a kind has streams: the walk goes on without.
+                Error::Status { action: Do::Skip | Do::Stop, .. } => now.plus(NO_STREAM),
+                error if !error.is_retryable() => now.plus(NO_STREAM),
+                _ => now.plus(back_off(failures)),
+            };
+            let result = Err(error);
+            live_log.note(&result);
+            poller.note_live(&result, open_at).await;
         }
     }
 }

@@ -96,6 +96,11 @@ impl Template {
         }
     }
 
+    /// Whether nothing is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The template `{{ name }}`, of a name in [`VALUES`].
     pub(super) fn whole(name: &str) -> Template {
         Template(format!("{{{{ {name} }}}}"))
@@ -122,6 +127,11 @@ impl Template {
     /// As for [`Template::render`].
     pub(super) fn holds(&self, values: &minijinja::Value) -> Result<bool, super::Error> {
         Ok(self.render(values)?.trim().eq_ignore_ascii_case("true"))
+    }
+
+    /// Whether it reads `secret.NAME`.
+    pub(super) fn names(&self, secret: &str) -> bool {
+        self.0.contains(&format!("secret.{secret}"))
     }
 
     /// Whether it reads the value `name`.
@@ -194,7 +204,14 @@ impl Field {
     pub fn text(&self, item: &Json, about: &minijinja::Value) -> Option<String> {
         let text = match self {
             Field::Path(path) => scalar(path.first(item)?)?,
-            Field::Template(template) => template.render(&context! { item => item, ..about.clone() }).ok()?,
+            Field::Template(template) => {
+                let values = context! { item => item, ..about.clone() };
+                if super::body::whole(&template.0).is_some() {
+                    scalar(&template.value(&values).ok()??)?
+                } else {
+                    template.render(&values).ok()?
+                }
+            }
         };
         (!text.is_empty()).then_some(text)
     }

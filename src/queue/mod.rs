@@ -20,6 +20,7 @@ mod pool;
 mod prefetch;
 mod rulesets;
 mod snapshot;
+mod sources;
 mod sql;
 mod store;
 mod transfer;

@@ -144,7 +144,8 @@ fn stream(file: &ConnectorFile, one: &Stream, place: Place) -> Checked {
     {
         return place.wrong("map", "no map says where the fields come from", "add [map] or [stream.map]");
     }
-    if file.ingress != Ingress::File && one.discovers() && one.cursor.is_none() {
+    if file.ingress != Ingress::File && one.discovers() && one.cursor.is_none() && !(one.live.is_some() && one.path.is_empty())
+    {
         return place.wrong("cursor", "a polled stream needs a cursor", "name what to remember: cursor = \"$.id\"");
     }
     if one.order == Order::NewestFirst && matches!(one.page, Paging::Cursor) {

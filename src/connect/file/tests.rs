@@ -97,6 +97,8 @@ fn a_file_may_hold_every_key_of_the_format() {
     let file = ConnectorFile::parse(std::path::Path::new("whole.toml"), WHOLE).unwrap();
     assert_eq!((file.streams.len(), file.actions.len()), (5, 1));
     assert_eq!(file.settings[1].default.as_deref(), Some("v26.0"));
+    let refused = file.unready(std::path::Path::new("whole.toml")).unwrap();
+    assert!(refused.message.contains("does not act on it yet"), "{refused}");
 }
 
 #[test]

@@ -78,3 +78,10 @@ pub struct CursorLost {
     /// And only if the answer has a value here.
     pub body: Option<Path>,
 }
+
+impl CursorLost {
+    /// Whether this answer is the one.
+    pub fn fits(&self, status: u16, body: &Json) -> bool {
+        self.status.has(status) && self.body.as_ref().is_none_or(|path| path.first(body).is_some())
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One listening query of an account, in the language of `docs/queries.md`.
+/// One listening query of an account, in the language of the search box (`src/query.rs`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {

@@ -225,6 +225,11 @@ fn pace_live() -> u32 {
 }
 
 impl Stream {
+    /// Whether it has more than one page.
+    pub fn pages(&self) -> bool {
+        !matches!((&self.page, &self.first), (Paging::None, Paging::None))
+    }
+
     /// Whether it is asked for by itself, not for what is known already.
     pub fn discovers(&self) -> bool {
         self.revisit.is_none() && self.follow.is_none()
