@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Mutex};
 
 use axum::{Router, extract::Request};
-use moksori::connect::{Account, AccountConfig, Secret, SecretSource};
+use moksori::connect::Listen;
 use serde::Deserialize;
 
 use super::*;

@@ -12,7 +12,8 @@ use super::*;
 async fn network(what: &'static str) -> Option<String> {
     static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
     if std::env::var_os("MOKSORI_ATPROTO").is_none() {
-        writeln!(std::io::stderr(), "SKIPPED: {what}: half a gigabyte, and MOKSORI_ATPROTO is not set; make platforms does").unwrap();
+        writeln!(std::io::stderr(), "SKIPPED: {what}: half a gigabyte, and MOKSORI_ATPROTO is not set; make platforms does")
+            .unwrap();
         return None;
     }
     let start = || {
@@ -117,7 +118,10 @@ async fn a_whole_bluesky_is_read_and_answered() {
 
     let one = desk.until("mentions", |one| one.native_id == asked).await;
     assert_eq!((one.side, one.matched[0].addressed, one.lang.as_deref()), (Side::Customer, true, Some("ko")));
-    assert_eq!((one.conversation.as_deref(), one.author.as_ref().unwrap().handle.as_str()), (Some(asked.as_str()), "minji.test"));
+    assert_eq!(
+        (one.conversation.as_deref(), one.author.as_ref().unwrap().handle.as_str()),
+        (Some(asked.as_str()), "minji.test")
+    );
     let heard = desk.until("search", |one| one.native_id == told).await;
     assert_eq!((heard.matched[0].addressed, heard.matched[0].query.as_deref()), (false, Some("brand")));
 
@@ -132,13 +136,21 @@ async fn a_whole_bluesky_is_read_and_answered() {
     let first = &written[0]["value"];
     assert_eq!(first["reply"]["parent"]["uri"], json!(asked));
     assert_eq!(first["langs"], json!(["ko"]));
-    let spans: Vec<(String, Json)> = first["facets"].as_array().unwrap_or(&Vec::new()).iter().map(|facet| {
-        let place = |key: &str| facet["index"][key].as_u64().unwrap() as usize;
-        let text = first["text"].as_str().unwrap();
-        (text[place("byteStart")..place("byteEnd")].to_owned(), facet["features"][0].clone())
-    }).collect();
+    let spans: Vec<(String, Json)> = first["facets"]
+        .as_array()
+        .unwrap_or(&Vec::new())
+        .iter()
+        .map(|facet| {
+            let place = |key: &str| facet["index"][key].as_u64().unwrap() as usize;
+            let text = first["text"].as_str().unwrap();
+            (text[place("byteStart")..place("byteEnd")].to_owned(), facet["features"][0].clone())
+        })
+        .collect();
     assert!(spans.iter().any(|(span, feature)| span == "@minji.test" && feature["did"] == json!(minji.did)), "{spans:?}");
-    assert!(spans.iter().any(|(span, feature)| span.starts_with("https://example.com/") && feature["uri"] == json!(span)), "{spans:?}");
+    assert!(
+        spans.iter().any(|(span, feature)| span.starts_with("https://example.com/") && feature["uri"] == json!(span)),
+        "{spans:?}"
+    );
     assert!(spans.iter().any(|(span, feature)| span == "#소나무" && feature["tag"] == json!("소나무")), "{spans:?}");
     for pair in written.windows(2) {
         assert_eq!(pair[1]["value"]["reply"]["parent"]["uri"], pair[0]["uri"], "each part answers the one before");
