@@ -39,6 +39,7 @@ mod outbox;
 mod page;
 mod poll;
 mod recorded;
+mod rehearse;
 mod request;
 mod revisit;
 mod run;
@@ -56,7 +57,8 @@ pub use home::{Home, Tray};
 pub use html::html_to_text;
 pub use outbox::Outbox;
 pub use poll::{Poller, Walk};
-pub use recorded::{Asked, Fault, Playback, Report, test_account, test_file};
+pub use recorded::{Asked, Fault, Playback};
+pub use rehearse::{Report, test_account, test_file};
 pub use run::{Connect, load_files};
 
 pub use crate::secret::Secret;
