@@ -17,6 +17,7 @@ mod leases;
 mod migrations;
 mod schema;
 mod sources;
+mod platforms;
 mod store;
 mod stories;
 mod tidy;
