@@ -281,6 +281,8 @@ fn facts_of_case(row: &CaseFactsRow) -> impl Iterator<Item = Facts> + '_ {
         breached: row.breached,
         met: row.met,
         replied: row.answered,
+        answered: row.answered_at.map(|at| at.since(row.posted_at)),
+        disposition: row.disposition.clone(),
         noted: row.noted,
         media: row.media,
         ..Facts::new(*mention, brand_number(row.brand.0))

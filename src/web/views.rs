@@ -6,6 +6,7 @@
 mod case;
 mod other;
 mod queue;
+mod search;
 
 use std::borrow::Borrow;
 
@@ -13,8 +14,9 @@ use jiff::tz::TimeZone;
 
 pub use self::{
     case::{Answer, CasePage, Contact, Earlier, LengthRule, LogLine, May, Passage, Presence, ReplyBubble, ThreadItem},
-    other::{ErrorPage, Facet, FacetItem, Failure, Hit, LinkPage, Problem, SearchPage, SignIn, problem_words},
+    other::{ErrorPage, Failure, LinkPage, Problem, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
+    search::{Facet, FacetItem, Hit, HitCase, SearchPage},
 };
 use super::{
     assets,
@@ -240,6 +242,11 @@ impl Frame {
     /// "214 cases".
     pub fn cases(&self, count: impl Borrow<u64>) -> String {
         (self.w.cases)(*count.borrow())
+    }
+
+    /// "214 posts".
+    pub fn posts(&self, count: impl Borrow<u64>) -> String {
+        (self.w.posts)(*count.borrow())
     }
 
     /// Reach in short.

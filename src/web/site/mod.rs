@@ -7,6 +7,7 @@
 
 mod api;
 mod commands;
+mod facets;
 mod fault;
 mod fill;
 mod finding;

@@ -222,29 +222,33 @@ fn search(language: Language) -> SearchPage {
     f.room = Room::Search;
     let item = |name: &str, count, on| FacetItem { name: name.into(), count, href: "/search?q=x".into(), on };
     let hit = |number| Hit {
-        number,
-        status: Status::Resolved,
+        case: Some(HitCase {
+            number,
+            status: Status::Resolved,
+            team: "CS-1".into(),
+            answered: Some(("^SB".into(), Duration::from_secs(490))),
+            disposition: Some("환불".into()),
+        }),
         label: LabelView { label: Some(Label::Complaint), percent: Some(91), doubtful: false },
         place: Place { platform: "mastodon".into(), account: None },
         lang: Lang::Ko,
         at: NOW.minus(Duration::from_secs(1_900_000)),
-        team: "CS-1".into(),
-        answered: Some(("^SB".into(), Duration::from_secs(490))),
         snippet: vec![
             (false, "또 ".into()),
             (true, "배송".into()),
             (false, "이 ".into()),
             (true, "지연".into()),
-            (false, "됐는데 앱에는 아무 말도 없어요".into()),
+            (false, "됐다고 앱에 떠요".into()),
         ],
-        disposition: Some("환불".into()),
         reach: Some(1_200),
+        url: None,
     };
+    let folded = Hit { case: None, url: Some("https://social.example/@a/2".into()), ..hit(0) };
     SearchPage {
         q: "배송 지연".into(),
         total: Some(214),
         took: Duration::from_micros(6_100),
-        hits: vec![hit(7_431), hit(7_118)],
+        hits: vec![hit(7_431), hit(7_118), folded],
         facets: vec![
             Facet { title: f.w.facet_label.into(), items: vec![item(f.w.complaint, 190, true), item(f.w.question, 20, false)] },
             Facet { title: f.w.facet_team.into(), items: vec![item("CS-1", 150, false)] },
