@@ -37,6 +37,19 @@ pub(super) fn find(shared: &Shared, live: &Live, query: &Query, wanted: &Wanted<
     }
 }
 
+/// Counts what was posted within a time, in milliseconds, the end not included.
+pub(super) fn count(
+    shared: &Shared,
+    live: &Live,
+    query: &Query,
+    wanted: &Wanted<'_>,
+    (from, until): (i64, i64),
+) -> Result<usize, Error> {
+    let sight = Sight { table: &live.table, scope: wanted.scope, zone: &shared.zone };
+    let Some(plan) = plan::plan(query, &sight) else { return Ok(0) };
+    Ok(run(shared, live, Plan::All(vec![Plan::Posted(from, until), plan]), wanted)?.total)
+}
+
 /// Runs a plan.
 pub(super) fn run(shared: &Shared, live: &Live, mut plan: Plan, wanted: &Wanted<'_>) -> Result<Found, Error> {
     let mut cutter = Cutter::for_posts();

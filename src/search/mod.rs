@@ -12,6 +12,7 @@ mod facets;
 mod files;
 mod find;
 mod plan;
+pub mod rise;
 mod snippet;
 mod table;
 mod tail;
@@ -446,6 +447,20 @@ impl Search {
     pub fn find_since(&self, query: &Query, scope: &Scope, order: Order, page: Page, since: &[Date]) -> Result<Found, Error> {
         let _timer = self.shared.metrics.query_seconds.start_timer();
         find::find(&self.shared, &self.shared.read(), query, &find::Wanted { scope, order, page, since })
+    }
+
+    /// How many posts a query finds that were posted from `from` until `until`, the end not included. Blocking.
+    ///
+    /// # Errors
+    /// What the index says.
+    pub fn count(&self, query: &Query, scope: &Scope, from: Time, until: Time) -> Result<usize, Error> {
+        let wanted = find::Wanted { scope, order: Order::Newest, page: Page { offset: 0, limit: 0 }, since: &[] };
+        find::count(&self.shared, &self.shared.read(), query, &wanted, (from.0, until.0))
+    }
+
+    /// The zone in which days of `posted:` begin and end.
+    pub fn zone(&self) -> &TimeZone {
+        &self.shared.zone
     }
 
     /// Posts like `text` that `scope` may see, most alike first: near copies, then those about the same. Those of

@@ -4,6 +4,7 @@
 //! stored values, the viewer's language and zone, and one `now` per page.
 
 mod case;
+mod insight;
 mod other;
 mod queue;
 mod search;
@@ -14,9 +15,10 @@ use jiff::tz::TimeZone;
 
 pub use self::{
     case::{Answer, CasePage, Contact, Earlier, LengthRule, LogLine, May, Passage, Presence, ReplyBubble, ThreadItem},
+    insight::{AlertRow, Columns, Example, ExportRow, ExportsPage, InsightPage, RisingRow, SavedPage, SavedRow},
     other::{ErrorPage, Failure, LinkPage, Problem, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
-    search::{Facet, FacetItem, Hit, HitCase, SearchPage},
+    search::{Facet, FacetItem, Hit, HitCase, Lookalike, SearchPage},
 };
 use super::{
     assets,

@@ -204,7 +204,7 @@ pub(super) struct SearchParams {
 
 /// `GET /api/v1/search?q=`.
 pub(super) async fn search(State(console): State<Arc<Console>>, visit: Visit, Params(params): Params<SearchParams>) -> Answer {
-    let asked = Asked { q: params.q, sort: params.sort, page: params.page };
+    let asked = Asked { q: params.q, sort: params.sort, page: params.page, like: None };
     let query: Query = asked
         .q
         .parse()

@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use serde::Deserialize;
 
 use super::{
-    Console, facets,
+    Console, alike, facets,
     fault::Fault,
     fill::{self, team_name},
     html,
@@ -27,6 +27,7 @@ use crate::{
     queue::{Case, Catalog, Reader},
     search::{Found, Order, Page, Scope},
     staff::{AgentId, TeamId, Viewer},
+    text,
     web::{
         format::safe_url,
         views::{self, Choice, Hit, HitCase, LabelView, Place, SearchPage},
@@ -44,6 +45,8 @@ pub(super) struct Asked {
     pub q: String,
     pub sort: String,
     pub page: Option<usize>,
+    /// Look-alikes of this case instead.
+    pub like: Option<i64>,
 }
 
 impl Asked {
@@ -107,11 +110,17 @@ pub(super) async fn page(
         hits: Vec::new(),
         facets: Vec::new(),
         sorts: Vec::new(),
+        sort: asked.sort.clone(),
+        teams: Vec::new(),
         error: None,
         hint: None,
         previous: None,
         next: None,
+        like: asked.like,
     };
+    if let Some(number) = asked.like {
+        return alike::page(&console, &visit, desktop, empty, number).await;
+    }
     if asked.q.trim().is_empty() {
         return framed(&console, desktop, empty, StatusCode::OK).await;
     }
@@ -138,7 +147,7 @@ pub(super) async fn page(
         sort("new", w.sort_new, Order::Newest),
         sort("old", w.sort_old, Order::Oldest),
     ];
-    let (facets, hits) = {
+    let (facets, mut hits) = {
         let (console, desktop, asked) = (Arc::clone(&console), desktop.clone(), asked.clone());
         let search = Arc::clone(&console.site.search);
         let cut = move |text: &str| search.snippet(&query, text);
@@ -146,7 +155,14 @@ pub(super) async fn page(
             .read(move |reader| Ok((facets::facets(reader, &desktop, &found, &asked), hits(reader, &desktop, &found, cut)?)))
             .await?
     };
+    console.count_copies(&visit.viewer, &mut hits).await?;
+    let catalog = console.site.desk.store().catalog();
+    let team = |team: &TeamId| {
+        let team = catalog.team(*team)?;
+        Some(Choice { value: team.key.clone(), name: team_name(team, empty.f.language), chosen: false })
+    };
     let page = SearchPage {
+        teams: visit.viewer.visible_teams().iter().filter_map(team).collect(),
         total: Some(total),
         took,
         hits,
@@ -160,7 +176,12 @@ pub(super) async fn page(
     framed(&console, desktop, page, StatusCode::OK).await
 }
 
-async fn framed(console: &Console, desktop: Desktop, mut page: SearchPage, status: StatusCode) -> Result<Response, Fault> {
+pub(super) async fn framed(
+    console: &Console,
+    desktop: Desktop,
+    mut page: SearchPage,
+    status: StatusCode,
+) -> Result<Response, Fault> {
     page.f = console.read(move |reader| desktop.frame(reader, views::Room::Search, "/search")).await?;
     Ok((status, html(&page)?).into_response())
 }
@@ -177,7 +198,7 @@ async fn hint(console: &Console, viewer: &Viewer, q: &str) -> Result<Option<Stri
 }
 
 /// The hits as the page draws them; of several posts of a case the first.
-fn hits(
+pub(super) fn hits(
     reader: &Reader<'_>,
     desktop: &Desktop,
     found: &Found,
@@ -205,6 +226,7 @@ fn hits(
         let folded = LabelView { label: Some(mention.label), percent: None, doubtful: false };
         let url = mention.url.as_deref().filter(|_| case.is_none()).and_then(safe_url).map(str::to_owned);
         shown.push(Hit {
+            mention: mention.id,
             label: case.as_ref().map_or(folded, fill::label),
             place: Place { platform: platform(&mention.source).into(), account: account.map(|account| account.handle.clone()) },
             lang: mention.lang,
@@ -212,6 +234,9 @@ fn hits(
             snippet: cut(&mention.text).into_iter().map(|(piece, marked)| (marked, piece)).collect(),
             reach: mention.reach,
             url,
+            signature: text::signature(&mention.text),
+            copies: 0,
+            like: None,
             case: case.map(|case| hit_case(reader, desktop, &case, mention.posted_at, &initials)).transpose()?,
         });
     }
@@ -237,5 +262,6 @@ fn hit_case(
         team: reader.catalog.team(case.team).map(|team| team_name(team, language)).unwrap_or_default(),
         answered,
         disposition: case.disposition.as_deref().map(|key| desktop.fill(reader).disposition(key, language)),
+        answer: None,
     })
 }

@@ -58,6 +58,15 @@ impl Desktop {
             let count = open.iter().find(|(id, _)| *id == team.id).map_or(0, |(_, count)| *count);
             f.nav.push(item(team_name(team, f.language), format!("/queue/{}", team.key), count));
         }
+        let unseen = reader.unseen_alerts(self.viewer.id, &self.viewer.visible_teams())?;
+        let still = |name: &str, href: &str, open: Option<u64>| NavItem {
+            current: href == current,
+            name: name.into(),
+            href: href.into(),
+            open,
+        };
+        f.nav.push(still(f.w.saved, "/saved", (unseen > 0).then_some(unseen)));
+        f.nav.push(still(f.w.insight, "/insight", None));
         Ok(f)
     }
 }
@@ -248,8 +257,13 @@ pub(super) async fn case(
     let mut desktop = console.desktop(&visit);
     let flash = super::flash::take(&headers, desktop.f.w);
     desktop.f.flash.clone_from(&flash);
-    let log_open = query.is_some_and(|query| query.split('&').any(|pair| pair == "tab=log"));
-    let page = console.case_page(desktop, number, log_open).await?;
+    let tab = |name: &str| query.as_ref().is_some_and(|query| query.split('&').any(|pair| pair == name));
+    let (log_open, similar) = (tab("tab=log"), tab("tab=similar"));
+    let mut page = console.case_page(desktop.clone(), number, log_open).await?;
+    if similar {
+        let view = console.look(&visit.viewer, number).await?;
+        page.similar = Some(console.lookalikes(&desktop, &view).await?);
+    }
     Ok(super::flash::spent(html(&page)?.into_response(), flash.is_some()))
 }
 

@@ -5,11 +5,18 @@ use std::time::Duration;
 use askama::Template;
 
 use super::{Choice, Frame, LabelView, Place};
-use crate::{case::Status, clock::Time, mention::Lang, web::format};
+use crate::{
+    case::Status,
+    clock::Time,
+    mention::{Lang, MentionId},
+    web::format,
+};
 
 /// One post that a search found.
 #[derive(Clone, Debug)]
 pub struct Hit {
+    /// Which.
+    pub mention: MentionId,
     /// Its case; a folded post has none.
     pub case: Option<HitCase>,
     /// Its label.
@@ -26,6 +33,20 @@ pub struct Hit {
     pub reach: Option<u64>,
     /// Where it can be read, for one without a case.
     pub url: Option<String>,
+    /// Signature of its text, by which copies are counted.
+    pub signature: u64,
+    /// How many others say nearly the same.
+    pub copies: u64,
+    /// How like it is, in per cent, where likeness was asked for; and whether it says the same words.
+    pub like: Option<(u8, bool)>,
+}
+
+impl Hit {
+    /// "41% alike", or "same words".
+    pub fn likeness(&self, f: &Frame) -> Option<String> {
+        let (percent, copy) = self.like?;
+        Some(if copy { f.w.same_words.into() } else { f.with(f.w.same_matter, "n", percent) })
+    }
 }
 
 /// The case of a hit, and how it was answered.
@@ -41,6 +62,8 @@ pub struct HitCase {
     pub answered: Option<(String, Duration)>,
     /// How it ended, in words.
     pub disposition: Option<String>,
+    /// What was answered, where likeness was asked for.
+    pub answer: Option<String>,
 }
 
 /// A narrower search.
@@ -83,6 +106,12 @@ pub struct SearchPage {
     pub facets: Vec<Facet>,
     /// Orders: relevance, newest, oldest.
     pub sorts: Vec<Choice>,
+    /// The order in force, as the address has it.
+    pub sort: String,
+    /// Teams that a saved search can be shared with.
+    pub teams: Vec<Choice>,
+    /// The case whose look-alikes these are.
+    pub like: Option<i64>,
     /// What is wrong with the query, in words, pointing at the place.
     pub error: Option<String>,
     /// A better query, when nothing was found.
@@ -133,4 +162,13 @@ impl SearchPage {
         ];
         words.into_iter().zip(says).chain(fields).collect()
     }
+}
+
+/// A look-alike beside a case.
+#[derive(Clone, Debug)]
+pub struct Lookalike {
+    /// The post and its case.
+    pub hit: Hit,
+    /// How like, in words.
+    pub words: String,
 }
