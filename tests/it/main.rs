@@ -14,6 +14,7 @@ mod kit;
 mod layers;
 mod leases;
 mod migrations;
+mod search;
 mod store;
 mod stories;
 mod tidy;

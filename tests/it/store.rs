@@ -20,6 +20,7 @@ mod positions;
 mod queue;
 mod races;
 mod rules;
+mod saved;
 mod transfer;
 
 use std::{path::Path, sync::Arc, time::Duration};
