@@ -59,7 +59,7 @@ pub(super) fn find(
             counted.word("lang", post.lang.as_str(), 1);
         }
     }
-    Ok(counted.found())
+    Ok(Found { widened: plan::widened(query), ..counted.found() })
 }
 
 /// What BM25 wants to know, over the index and the tail together.
@@ -238,6 +238,6 @@ impl<'a> Counted<'a> {
             .collect();
         let place = |field: &str| ["label", "team", "platform", "lang", "status"].iter().position(|name| *name == field);
         facets.sort_by(|a, b| (place(a.field), b.count, &a.value).cmp(&(place(b.field), a.count, &b.value)));
-        Found { total: self.total, hits, facets }
+        Found { total: self.total, hits, facets, widened: Vec::new() }
     }
 }

@@ -6,8 +6,9 @@ use tantivy::fieldnorm::FieldNormReader;
 
 use super::{
     Post,
+    check::Text,
     plan::{Case, Phrase, Plan, Prefix, Which},
-    tokens::Cutter,
+    tokens::{Cutter, composed},
 };
 use crate::mention::MentionId;
 
@@ -102,6 +103,10 @@ pub(super) fn matches(plan: &Plan, waiting: &Waiting, cutter: &mut Cutter) -> Op
             let cut = waiting.cut(cutter);
             let count = occurrences(phrase, cut);
             (count > 0).then(|| phrase.weight.as_ref().map_or(0.0, |weight| weight.score(norm(cut), count)))
+        }
+        Plan::Checked(inner, patterns) => {
+            let score = matches(inner, waiting, cutter)?;
+            Text::new(&composed(&post.text), cutter).matches(patterns).then_some(score)
         }
         Plan::Prefix(prefix) => begins(prefix, post, cutter).then_some(1.0),
         Plan::Exact(which, value) => yes(match which {
