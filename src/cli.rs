@@ -503,7 +503,9 @@ pub(crate) async fn search(store: &Arc<Store>, index: &Arc<Search>, args: &Value
     let hits: Vec<Value> = shown.collect();
     let facet = |facet: &Facet| json!({ "field": facet.field, "value": facet.value, "count": facet.count });
     let facets: Vec<Value> = found.facets.iter().map(facet).collect();
-    Ok(json!({ "total": found.total, "hits": hits, "facets": facets }))
+    let widened = found.widened.iter().map(|word| json!({ "typed": word.typed, "forms": word.forms }));
+    let widened: Vec<Value> = widened.collect();
+    Ok(json!({ "total": found.total, "widened": widened, "hits": hits, "facets": facets }))
 }
 
 fn print_history(answer: &Value, apply: bool) {

@@ -60,6 +60,7 @@ impl Console {
                 .map(|one| crate::search::Hit { mention: one.mention, case: one.case, score: one.score })
                 .collect(),
             facets: Vec::new(),
+            widened: Vec::new(),
         };
         let (desktop, search) = (desktop.clone(), Arc::clone(&self.site.search));
         self.read(move |reader| {
