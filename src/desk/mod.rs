@@ -5,6 +5,7 @@
 //! of a person passes [`authorize`] on the way.
 
 mod alarms;
+mod finding;
 mod history;
 mod intake;
 mod outbox;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use crate::queue::{Capability, Erasure, Outgoing, Watched};
+pub use finding::NewSearch;
 pub use intake::{Finding, Intake, Judged, Route, Taken};
 pub use outbox::Receipt;
 pub use people::{SignIn, token_hash};

@@ -18,6 +18,7 @@ mod migrations;
 mod schema;
 mod sources;
 mod platforms;
+mod search;
 mod store;
 mod stories;
 mod tidy;

@@ -22,6 +22,7 @@ mod queue;
 mod races;
 mod rules;
 mod sources;
+mod saved;
 mod transfer;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -64,6 +64,15 @@ impl Desktop {
             let (name, href) = (f.w.sources.to_owned(), "/sources".to_owned());
             f.nav.push(NavItem { current: href == current, name, href, open: None });
         }
+        let unseen = reader.unseen_alerts(self.viewer.id, &self.viewer.visible_teams())?;
+        let still = |name: &str, href: &str, open: Option<u64>| NavItem {
+            current: href == current,
+            name: name.into(),
+            href: href.into(),
+            open,
+        };
+        f.nav.push(still(f.w.saved, "/saved", (unseen > 0).then_some(unseen)));
+        f.nav.push(still(f.w.insight, "/insight", None));
         Ok(f)
     }
 }
@@ -259,8 +268,13 @@ pub(super) async fn case(
     let mut desktop = console.desktop(&visit);
     let flash = super::flash::take(&headers, desktop.f.w);
     desktop.f.flash.clone_from(&flash);
-    let log_open = query.is_some_and(|query| query.split('&').any(|pair| pair == "tab=log"));
-    let page = console.case_page(desktop, number, log_open).await?;
+    let tab = |name: &str| query.as_ref().is_some_and(|query| query.split('&').any(|pair| pair == name));
+    let (log_open, similar) = (tab("tab=log"), tab("tab=similar"));
+    let mut page = console.case_page(desktop.clone(), number, log_open).await?;
+    if similar {
+        let view = console.look(&visit.viewer, number).await?;
+        page.similar = Some(console.lookalikes(&desktop, &view).await?);
+    }
     Ok(super::flash::spent(html(&page)?.into_response(), flash.is_some()))
 }
 
