@@ -7,8 +7,8 @@ mod case;
 mod insight;
 mod other;
 mod queue;
-mod sources;
 mod search;
+mod sources;
 
 use std::borrow::Borrow;
 
@@ -19,8 +19,8 @@ pub use self::{
     insight::{AlertRow, Columns, Example, ExportRow, ExportsPage, InsightPage, RisingRow, SavedPage, SavedRow},
     other::{ErrorPage, Failure, LinkPage, Problem, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
-    sources::{Catch, Failing, Faring, Heard, Quota, Source, SourcePage, SourcePush, SourcesPage, StreamLine},
     search::{Facet, FacetItem, Hit, HitCase, Lookalike, SearchPage},
+    sources::{Catch, Failing, Faring, Heard, Quota, Source, SourcePage, SourcePush, SourcesPage, StreamLine},
 };
 use super::{
     assets,

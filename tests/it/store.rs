@@ -21,8 +21,8 @@ mod positions;
 mod queue;
 mod races;
 mod rules;
-mod sources;
 mod saved;
+mod sources;
 mod transfer;
 
 use std::{path::Path, sync::Arc, time::Duration};

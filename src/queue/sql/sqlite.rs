@@ -22,17 +22,8 @@ pub(in crate::queue) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_engines.sql"),
     include_str!("../migrations/0003_sources.sql"),
     include_str!("../migrations/0004_listening.sql"),
+    include_str!("../migrations/0005_searches.sql"),
 ];
-pub(in crate::queue) const MIGRATIONS: &[&str] =
-    // 3 to 5 are made elsewhere at the same time and stand here once they are merged.
-    &[
-        include_str!("../migrations/0001_desk.sql"),
-        include_str!("../migrations/0002_engines.sql"),
-        "",
-        "",
-        "",
-        include_str!("../migrations/0006_searches.sql"),
-    ];
 
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
