@@ -143,7 +143,7 @@ impl Connect {
     ) {
         let mut tasks = JoinSet::new();
         for poller in self.pollers().into_iter().filter(|poller| poller.account().config.key == account) {
-            match poller.stream().live.clone() {
+            match poller.live() {
                 Some(live) => tasks.spawn(keep_listening(poller, live, self.clock.clone(), shutdown.clone())),
                 None => tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone())),
             };
