@@ -3,7 +3,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: bench-engines demo test chaos bench platforms screenshots setup
+.PHONY: bench-engines demo test chaos bench platforms screenshots search-eval setup
 
 # Two sample brands on 127.0.0.1; prints one link. make demo ARGS="--listen 127.0.0.1:8080 --for 60s"
 demo:
@@ -40,6 +40,12 @@ bench:
 bench-engines:
 	@scripts/setup.sh build test
 	$(CARGO) bench --locked --bench engines -- $(ARGS)
+
+# Recall and precision of the search over tests/search: the table of docs/search.md.
+search-eval:
+	@scripts/setup.sh build
+	$(CARGO) build --locked
+	python3 scripts/search-eval.py $${CARGO_TARGET_DIR:-target}/debug/moksori
 
 # Every page in both languages, light and dark, wide and narrow, into docs/images/.
 screenshots:
