@@ -17,7 +17,7 @@ use moksori::{
 };
 use serde_json::Value as Json;
 
-use crate::kit::engines::{Server, have};
+use crate::kit::engines::{Server, have, say_skipped};
 
 mod accounts;
 mod bluesky;
