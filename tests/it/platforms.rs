@@ -13,7 +13,7 @@ use moksori::{
     clock::Clock,
     connect::{Account, AccountConfig, ConnectorFile, Home, Metrics, Outbox, OwnIds, Poller, Secret, SecretSource, Tray},
     desk::{Outgoing, Watched},
-    mention::{Envelope, Lang, Op, Side},
+    mention::{Envelope, Lang, Op, Side, TimeQuality},
 };
 use serde_json::Value as Json;
 
@@ -206,6 +206,35 @@ async fn comments_of_a_website_are_read() {
     assert_eq!(desk.walk("latest").await, 0);
     comment(&base, "/product/8", "shop", "확인하겠습니다").await;
     assert_eq!(desk.until("latest", |_| true).await.side, Side::Ours);
+}
+
+/// Reads a feed of a server until an entry has this text, and not again what it has read.
+async fn read_feed(base: &str, feed: &str, text: &str) -> Envelope {
+    let config = AccountConfig {
+        base: Some(base.parse().unwrap()),
+        settings: [("feed".to_owned(), feed.to_owned())].into(),
+        ..AccountConfig::new("feed", "rss")
+    };
+    let desk = Desk::new("rss", config);
+    let one = desk.until("entries", |one| one.text.contains(text)).await;
+    assert_eq!(desk.walk("entries").await, 0);
+    one
+}
+
+#[tokio::test]
+async fn feeds_of_other_peoples_servers_are_read() {
+    let what = "the file for feeds against Isso and snac2";
+    if let Some(base) = isso(what).await {
+        comment(&base, "/product/9", "지우", "색이 사진과 달라요").await;
+        let one = read_feed(&base, "/feed?uri=/product/9", "사진과 달라요").await;
+        assert_eq!((one.author.unwrap().handle.as_str(), one.time_quality), ("지우", TimeQuality::Exact));
+    }
+    if let Some(snac) = tokio::task::spawn_blocking(move || Snac::start(what)).await.unwrap() {
+        let minji = snac.token("minji").await;
+        snac.post("/api/v1/statuses", Some(&minji), &[("status", "블로그에도 썼어요"), ("visibility", "public")]).await;
+        let one = read_feed(&snac.base(), "/minji.rss", "블로그에도").await;
+        assert_eq!(one.time_quality, TimeQuality::Exact);
+    }
 }
 
 #[tokio::test]
