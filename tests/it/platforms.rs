@@ -86,7 +86,8 @@ impl Desk {
         self.tray.with(|kept| kept.watched = watched.collect());
     }
 
-    /// Sends one reply to `target`; what became of it.
+    /// Sends one reply to `target`, again where nothing was sent because a server dropped the connection; what became
+    /// of it.
     async fn reply(&self, id: i64, target: &Envelope, text: &str) -> String {
         let author = target.author.as_ref().unwrap();
         let reply = Outgoing {
@@ -103,9 +104,15 @@ impl Desk {
             target_conversation: target.conversation.clone(),
             extra: target.extra.clone(),
         };
-        self.tray.with(|kept| kept.due.push_back(reply));
-        Outbox::new(self.home.clone(), std::slice::from_ref(&self.account)).step().await.unwrap();
-        self.tray.with(|kept| kept.outcomes.pop()).unwrap().1
+        let began = Clock::System.now();
+        loop {
+            self.tray.with(|kept| kept.due.push_back(reply.clone()));
+            Outbox::new(self.home.clone(), std::slice::from_ref(&self.account)).step().await.unwrap();
+            let outcome = self.tray.with(|kept| kept.outcomes.pop()).unwrap().1;
+            if !outcome.starts_with("retry ") || Clock::System.now().since(began) > PATIENCE {
+                return outcome;
+            }
+        }
     }
 }
 

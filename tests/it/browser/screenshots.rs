@@ -34,6 +34,7 @@ async fn screenshots() {
                     ("saved", "/saved".to_owned()),
                     ("exports", "/exports".to_owned()),
                     ("insight", "/insight".to_owned()),
+                    ("sources", "/sources".to_owned()),
                 ] {
                     open(desk, &driver, lang, theme, &path).await;
                     picture(&driver, target.as_deref().map(Path::new), name, lang, theme, width).await;
