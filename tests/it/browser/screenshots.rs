@@ -34,7 +34,6 @@ async fn screenshots() {
                     ("saved", "/saved".to_owned()),
                     ("exports", "/exports".to_owned()),
                     ("insight", "/insight".to_owned()),
-                    ("sources", "/sources".to_owned()),
                 ] {
                     open(desk, &driver, lang, theme, &path).await;
                     picture(&driver, target.as_deref().map(Path::new), name, lang, theme, width).await;
@@ -140,7 +139,6 @@ async fn screenshots_of_sources() {
             sign_in(desk, &driver, "MG").await;
             for (lang, theme) in [("ko", "light"), ("en", "dark"), ("ko", "dark"), ("en", "light")] {
                 for (name, path) in [
-                    ("sources", "/sources".to_owned()),
                     ("source", format!("/sources/shop-mastodon?{tried}")),
                     ("behind", "/queue/shop-cs".to_owned()),
                 ] {
