@@ -114,8 +114,10 @@ async fn judge(account: &Account, action: &Action, reply: &Outgoing, error: Erro
         Error::Unreached(_) | Error::Home(_) => Outcome::Later { why: text, until: None, doubtful: false },
         Error::Status { action: Do::BackOff | Do::Refresh, until, .. } => Outcome::Later { why: text, until, doubtful: false },
         Error::Status { action: Do::Gone, .. } => Outcome::Failed(format!("{text}: the post is gone")),
-        // A gateway may say 5xx for a platform that has acted.
-        Error::Status { status, .. } if status >= 500 => doubt(account, action, reply, &text).await,
+        // A gateway may say 5xx for a platform that has acted, and some send whoever has posted elsewhere.
+        Error::Status { status, action: todo, .. } if status >= 500 || todo == Do::Retry => {
+            doubt(account, action, reply, &text).await
+        }
         Error::Status { reason, .. } => Outcome::Failed(reason.map_or(text.clone(), |reason| format!("{text}: {reason}"))),
         Error::Broken(_) | Error::Timeout(_) | Error::TooLarge(_) | Error::Garbage(_) => {
             doubt(account, action, reply, &text).await

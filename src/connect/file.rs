@@ -164,13 +164,12 @@ impl ConnectorFile {
     /// The row of the error table for an answer; the defaults are those of most platforms.
     pub fn on_error(&self, status: u16, body: &serde_json::Value) -> Do {
         let row = self.errors.iter().find(|row| row.fits(status, body));
-        row.map_or(
-            if status == 429 {
-                Do::BackOff
-            } else if status >= 500 {
-                Do::Retry
-            } else {
-                Do::Stop
+        row.map_or_else(
+            || match status {
+                429 => Do::BackOff,
+                // Sent elsewhere for now, too slow, too early: as passing as what a gateway says.
+                302 | 307 | 408 | 425 | 500.. => Do::Retry,
+                _ => Do::Stop,
             },
             |row| row.action,
         )

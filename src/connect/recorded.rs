@@ -218,7 +218,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(Fault::Bomb) => response.header(header::CONTENT_ENCODING, "gzip").body(Body::from(bomb())),
         Some(Fault::Stalled) => response.body(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>())),
         Some(Fault::Redirect) => {
-            Response::builder().status(302).header(header::LOCATION, "http://169.254.169.254/").body(Body::empty())
+            Response::builder().status(301).header(header::LOCATION, "http://169.254.169.254/").body(Body::empty())
         }
     };
     built.unwrap_or_else(|error| {

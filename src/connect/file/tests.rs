@@ -83,7 +83,8 @@ fn the_first_row_that_fits_an_error_counts() {
         (429, none.clone(), Do::BackOff),
         (400, none.clone(), Do::Stop),
         (400, serde_json::json!({"rate_limited": true}), Do::BackOff),
-        (302, none, Do::Stop),
+        (302, none.clone(), Do::Retry),
+        (301, none, Do::Stop),
     ] {
         assert_eq!(file.on_error(status, &body), expected, "{status} {body}");
     }

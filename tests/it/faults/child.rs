@@ -125,6 +125,11 @@ impl Child {
         }
     }
 
+    /// The most memory that it ever had is from now on the most that it has had since.
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").unwrap();
+    }
+
     /// A line of `/proc/PID/status` in KiB: `VmRSS` is the memory now, `VmHWM` the most it ever was.
     pub fn memory_kib(&self, line: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();

@@ -15,6 +15,7 @@ mod kill;
 mod ledger;
 mod locked;
 mod order;
+mod platform;
 mod poison;
 mod shim;
 mod shop;
