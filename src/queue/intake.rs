@@ -352,10 +352,7 @@ impl Tx<'_> {
         if let Some(original) = texts.original {
             self.sql.add(&bulk::MENTION_ORIGINAL, &[id.0.into(), original.into()])?;
         }
-        if !envelope.extra.is_empty() {
-            let extra = serde_json::to_string(&envelope.extra).unwrap_or_default();
-            self.sql.add(&bulk::MENTION_EXTRA, &[id.0.into(), (&extra).into()])?;
-        }
+        self.keep_extra(id, envelope)?;
         self.judge(id, verdict, rules)?;
         Ok(id)
     }
@@ -414,7 +411,22 @@ impl Tx<'_> {
         if let Some(original) = texts.original {
             self.sql.add(&bulk::MENTION_ORIGINAL, &[id.0.into(), original.into()])?;
         }
+        // An event that tells of an edit may not have what a whole record has.
+        if !envelope.extra.is_empty() {
+            self.sql.forget(&bulk::MENTION_EXTRA, id.0);
+            self.on_mention(id, "DELETE FROM mention_extra WHERE mention_id = ?1", &[id.0.into()])?;
+            self.keep_extra(id, envelope)?;
+        }
         self.judge(id, verdict, rules)
+    }
+
+    /// What a reply to it will want to know.
+    fn keep_extra(&mut self, id: MentionId, envelope: &Envelope) -> Result<(), Error> {
+        if !envelope.extra.is_empty() {
+            let extra = serde_json::to_string(&envelope.extra).unwrap_or_default();
+            self.sql.add(&bulk::MENTION_EXTRA, &[id.0.into(), (&extra).into()])?;
+        }
+        Ok(())
     }
 
     /// Notes what the platform counted by now.

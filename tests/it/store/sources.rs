@@ -6,7 +6,7 @@ use moksori::{
     queue::{Outgoing, Watched},
 };
 
-use super::{SQUARE, minutes_after_noon, on_both, open_case, post, take};
+use super::{SQUARE, minutes_after_noon, on_both, open_case, post, take, texts, verdict};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_keeps_what_it_was_given_last_under_each_name() {
@@ -76,12 +76,27 @@ async fn what_a_connector_kept_of_a_mention_comes_with_its_reply_and_goes_with_i
         let (account, kg) = (shop.account, shop.kg);
         let queued = moksori::case::ReplyState::Queued;
         let mention = posted.mention;
-        for key in ["a", "b"] {
+        for key in ["a", "b", "c"] {
             shop.write(move |tx| tx.insert_reply(case, mention, account, kg, key, queued, Time(0), key)).await;
         }
         let next = async || -> Option<Outgoing> { shop.write(|tx| tx.take_reply(&["main".to_owned()])).await };
         let extra = next().await.unwrap().extra;
         assert_eq!(extra.get("summoned").map(String::as_str), Some("true"));
+        // Twice in one batch: the last edit counts. One that says nothing of it leaves it.
+        let edits = [("cid", 1), ("newer", 2), ("", 3)].map(|(value, second)| Envelope {
+            edited_at: Some(Time(super::kit::noon().0 + second)),
+            extra: (!value.is_empty()).then(|| ("summoned".to_owned(), value.to_owned())).into_iter().collect(),
+            ..post("1", "mira")
+        });
+        shop.write(move |tx| {
+            tx.prefetch(&edits.iter().collect::<Vec<_>>())?;
+            for edit in &edits {
+                tx.update_mention(mention, edit, &verdict(), texts("edited"), 1)?;
+            }
+            Ok(())
+        })
+        .await;
+        assert_eq!(next().await.unwrap().extra.get("summoned").map(String::as_str), Some("newer"));
         shop.write(move |tx| tx.erase_mention(mention)).await;
         assert!(next().await.unwrap().extra.is_empty(), "what was kept of a deleted post is gone");
     })
