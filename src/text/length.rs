@@ -31,6 +31,9 @@ pub struct LengthRule {
     /// What every http(s) address weighs, however long it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<usize>,
+    /// So does the name of a host without `http://`, as X links it: `example.com`, `shop.example.kr/a`.
+    #[serde(default)]
+    pub bare_urls: bool,
     /// The domain of `@user@domain` is free.
     #[serde(default)]
     pub bare_mentions: bool,
@@ -59,10 +62,14 @@ impl LengthRule {
     pub fn measure(&self, text: &str) -> usize {
         let (mut total, mut at) = (0, if self.lead_mentions { lead(text) } else { 0 });
         let mut counted_to = at;
-        while let Some(step) = text[at..].find(['h', 'H', '@']) {
+        let begins = |c: char| matches!(c, 'h' | 'H' | '@') || self.bare_urls && c.is_ascii_alphanumeric();
+        while let Some(step) = text[at..].find(begins) {
             at += step;
-            let glued = text[..at].chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric());
-            let (keep, skip, weight) = if let (Some(weight), Some(length), false) = (self.url, url_at(&text[at..]), glued) {
+            let before = text[..at].chars().next_back();
+            let glued = before.is_some_and(|c| c.is_ascii_alphanumeric());
+            let bare = || host_at(&text[at..]).filter(|_| self.bare_urls && !before.is_some_and(|c| "._-/@".contains(c)));
+            let address = self.url.and_then(|weight| Some((weight, url_at(&text[at..]).or_else(bare)?)));
+            let (keep, skip, weight) = if let (Some((weight, length)), false) = (address, glued) {
                 (0, length, weight)
             } else if let (true, Some((handle, domain)), false) = (self.bare_mentions, mention_at(&text[at..]), glued) {
                 (handle, handle + domain, 0)
@@ -158,9 +165,35 @@ pub fn url_at(text: &str) -> Option<usize> {
     let rest = ["https://", "http://"]
         .iter()
         .find(|scheme| text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme)))?;
-    let end = text.bytes().position(|b| !(b'!'..=b'~').contains(&b) || matches!(b, b'<' | b'>' | b'"')).unwrap_or(text.len());
-    let end = text[..end].trim_end_matches(['.', ',', ';', ':', '!', '?', '\'', ')', ']']).len();
+    let end = address_end(text);
     (end > rest.len()).then_some(end)
+}
+
+/// Where the address that `text` starts with ends.
+fn address_end(text: &str) -> usize {
+    let end = text.bytes().position(|b| !(b'!'..=b'~').contains(&b) || matches!(b, b'<' | b'>' | b'"')).unwrap_or(text.len());
+    text[..end].trim_end_matches(['.', ',', ';', ':', '!', '?', '\'', ')', ']']).len()
+}
+
+/// Endings of host names that a platform knows beside those of countries.
+const ENDINGS: [&str; 28] = [
+    "com", "net", "org", "info", "biz", "edu", "gov", "mil", "int", "app", "dev", "shop", "store", "online", "site", "xyz",
+    "cloud", "club", "blog", "news", "live", "name", "asia", "page", "link", "tech", "world", "games",
+];
+
+/// Length in bytes of the host that `text` starts with, and its path. A name and a country alone (`it.so`) is none: it
+/// is more often a missing space.
+fn host_at(text: &str) -> Option<usize> {
+    let name = text.bytes().take_while(|b| b.is_ascii_alphanumeric() || b".-".contains(b)).count();
+    let name = text[..name].trim_end_matches(['.', '-']);
+    let labels: Vec<&str> = name.split('.').collect();
+    let whole = labels.iter().all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'));
+    let ending = labels.last().filter(|_| whole && labels.len() > 1)?.to_ascii_lowercase();
+    let country = ending.len() == 2 && ending.bytes().all(|b| b.is_ascii_alphabetic());
+    let path = text[name.len()..].starts_with('/');
+    let linked = path || labels.len() > 2 || !country || ["co", "tv"].contains(&ending.as_str());
+    let known = country || ENDINGS.contains(&ending.as_str());
+    (known && linked).then(|| if path { address_end(text) } else { name.len() })
 }
 
 /// Lengths of `@user` and of `@domain` where `text` starts with both.
@@ -175,6 +208,25 @@ fn mention_at(text: &str) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_an_address_where_the_platform_links_it() {
+        let rule = LengthRule { max: 280, url: Some(23), bare_urls: true, ..LengthRule::default() };
+        for (text, addresses, beside) in [
+            ("example.com", 1, 0),
+            ("보기: shop.example.kr/a?b=1, 끝", 1, 7),
+            ("example.com에서", 1, 2),
+            ("https://example.com and example.org.", 2, 6),
+            ("it.so", 0, 5),
+            ("it.so/x", 1, 0),
+            ("v1.2.3 e.g. main.rs", 0, 19),
+            ("a@example.com _x.com", 0, 20),
+            ("-a.com a-.com a..com", 0, 20),
+        ] {
+            assert_eq!(rule.measure(text), addresses * 23 + beside, "{text}");
+        }
+        assert_eq!(LengthRule { bare_urls: false, ..rule }.measure("example.com"), 11);
+    }
 
     #[test]
     fn platforms_count_differently() {
