@@ -30,6 +30,7 @@ use crate::{
     search::{Order, Page, Scope, Search},
     staff::{Role, TeamId},
     telemetry,
+    training::{self, EvalArgs, TrainArgs},
 };
 
 /// Moksori: real-time triage of what customers post.
@@ -127,6 +128,10 @@ enum Command {
         #[command(subcommand)]
         command: RulesCommand,
     },
+    /// Train the model on the corpus and the public text of a folder of rules; the same data give the same model.
+    Train(TrainArgs),
+    /// Say how right the classifier is on labelled text it was not trained on.
+    Eval(EvalArgs),
     /// Connector files.
     Connector {
         #[command(subcommand)]
@@ -301,6 +306,8 @@ async fn run(command: Command) -> Result<()> {
             println!("version {} is in force", answer["version"]);
             Ok(())
         }
+        Command::Train(args) => training::run_train(&args, &Clock::System),
+        Command::Eval(args) => training::run_eval(&args),
         Command::Connector { command: ConnectorCommand::Test { file } } => test_connector(&file).await,
     }
 }
