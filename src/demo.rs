@@ -24,7 +24,13 @@ use crate::{
     web,
 };
 
-static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules");
+// The corpus and the public text beside them stay out of the program.
+static CLASSIFY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules/classify");
+const RULES: [(&str, &str); 3] = [
+    ("dispatch.toml", include_str!("../rules/dispatch.toml")),
+    ("sla.toml", include_str!("../rules/sla.toml")),
+    ("calendars.toml", include_str!("../rules/calendars.toml")),
+];
 static CONNECTORS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/connectors");
 static SAMPLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/samples");
 
@@ -108,10 +114,14 @@ impl Demo {
         if files.exists() && kept.exists() {
             std::fs::remove_dir_all(&kept).with_context(|| format!("failed to clear {}", kept.display()))?;
         }
-        for (dir, name) in [(&RULES, "rules"), (&CONNECTORS, "connectors"), (&SAMPLES, "samples")] {
+        for (dir, name) in [(&CLASSIFY, "rules/classify"), (&CONNECTORS, "connectors"), (&SAMPLES, "samples")] {
             let target = files.join(name);
             std::fs::create_dir_all(&target)?;
             dir.extract(&target).with_context(|| format!("failed to write {}", target.display()))?;
+        }
+        for (name, text) in RULES {
+            let path = files.join("rules").join(name);
+            std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
         }
         let mut config = Self::config(&files)?;
         config.server.listen = listen;
