@@ -23,6 +23,7 @@ use crate::{
     demo,
     desk::Desk,
     index::Follower,
+    learn::{self, CorpusCommand},
     progress::{Progress, Unit},
     query::Query,
     queue::{Catalog, NewAgent, Store},
@@ -126,6 +127,11 @@ enum Command {
     Rules {
         #[command(subcommand)]
         command: RulesCommand,
+    },
+    /// The corpus of training text.
+    Corpus {
+        #[command(subcommand)]
+        command: CorpusCommand,
     },
     /// Connector files.
     Connector {
@@ -301,6 +307,7 @@ async fn run(command: Command) -> Result<()> {
             println!("version {} is in force", answer["version"]);
             Ok(())
         }
+        Command::Corpus { command } => learn::corpus(command),
         Command::Connector { command: ConnectorCommand::Test { file } } => test_connector(&file).await,
     }
 }

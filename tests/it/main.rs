@@ -8,6 +8,7 @@ mod bus_kafka_mock;
 mod catalogue;
 mod commands;
 mod connectors;
+mod corpus;
 mod deploy;
 mod faults;
 mod kit;
