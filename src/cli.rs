@@ -51,7 +51,7 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// See it work: two sample brands on a sample platform, all on this machine.
+    /// See it work: three sample brands on a sample platform, all on this machine.
     Demo {
         /// Address of the console.
         #[arg(long, default_value = "127.0.0.1:8080")]

@@ -91,11 +91,20 @@ fn public_texts(places: &[PathBuf]) -> Result<Vec<Public>> {
         for path in files_in(path)? {
             for (number, line) in text_of(&path)?.lines().enumerate() {
                 let text = serde_json::from_str(line).with_context(|| format!("{}:{}", path.display(), number + 1))?;
-                texts.push(text);
+                texts.push(match text {
+                    Public { source, .. } if source.is_empty() => Public { source: source_of(&path), ..text },
+                    named => named,
+                });
             }
         }
     }
     Ok(texts)
+}
+
+/// `banking77` of `rules/public/banking77.jsonl.gz`.
+fn source_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.split('.').next().unwrap_or_default().to_owned()
 }
 
 /// A file, or the JSON Lines under a folder, in order.

@@ -153,7 +153,7 @@ impl Files {
         }
         match (classifier, dispatcher, policies) {
             (Some(classifier), Some(dispatcher), Some(policies)) if problems.is_empty() => {
-                Ok(RuleSet { judges: Judges { version, classifier, dispatcher }, policies })
+                Ok(RuleSet { judges: Judges { version, classifier, model: 0, shadow: None, dispatcher }, policies })
             }
             _ => Err(Error::Wrong { problems }),
         }

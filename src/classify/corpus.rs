@@ -55,7 +55,8 @@ pub struct Answered {
 /// Text that somebody else wrote, which the corpus must not copy.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Public {
-    /// Where it comes from.
+    /// Where it comes from; by default the file's name says.
+    #[serde(default)]
     pub source: String,
     /// Its language.
     pub lang: Lang,

@@ -13,6 +13,7 @@ mod deploy;
 mod faults;
 mod kit;
 mod layers;
+mod learning;
 mod leases;
 mod migrations;
 mod store;
