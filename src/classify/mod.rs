@@ -4,6 +4,7 @@
 //! (`rules/classify/*.toml`, see [`rules`]); their weights, a few features of the text's shape and, when
 //! there is one, a statistical model are added up for each label. `docs/labels.md` says what the labels mean.
 
+pub mod compare;
 pub mod corpus;
 mod lang;
 mod pattern;
