@@ -31,6 +31,7 @@ use crate::{
     search::{Order, Page, Scope, Search},
     staff::{Role, TeamId},
     telemetry,
+    training::{self, EvalArgs, TrainArgs},
 };
 
 /// Moksori: real-time triage of what customers post.
@@ -133,6 +134,10 @@ enum Command {
         #[command(subcommand)]
         command: CorpusCommand,
     },
+    /// Train the model on the corpus and the public text of a folder of rules; the same data give the same model.
+    Train(TrainArgs),
+    /// Say how right the classifier is on labelled text it was not trained on.
+    Eval(EvalArgs),
     /// Connector files.
     Connector {
         #[command(subcommand)]
@@ -308,6 +313,8 @@ async fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Corpus { command } => learn::corpus(command),
+        Command::Train(args) => training::run_train(&args, &Clock::System),
+        Command::Eval(args) => training::run_eval(&args),
         Command::Connector { command: ConnectorCommand::Test { file } } => test_connector(&file).await,
     }
 }

@@ -37,3 +37,4 @@ pub mod progress;
 pub mod replay;
 pub mod rules;
 pub mod telemetry;
+pub mod training;
