@@ -20,7 +20,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
     bus::{Batch, Bus, Marks, Position, Reader, Record},
-    classify::{Classifier, Input},
+    classify::{Classifier, Input, model::Model},
     clock::{Clock, random_bytes},
     crash,
     desk::{self, Desk, Finding, Intake, Judged, Taken},
@@ -56,18 +56,12 @@ pub struct Judges {
     pub classifier: Classifier,
     /// Version of the model within the classifier; 0 without one.
     pub model: u32,
-    /// Another model with the same rules, which is only asked and counted.
-    pub shadow: Option<Shadow>,
+    /// The choice of models that this one came of.
+    pub choice: i64,
+    /// Another model, by its version, which is only asked and counted.
+    pub shadow: Option<(u32, Arc<Model>)>,
     /// Case, fold or hold; for whom.
     pub dispatcher: Dispatcher,
-}
-
-/// A model whose word is compared and does not count.
-pub struct Shadow {
-    /// Version of the model.
-    pub model: u32,
-    /// The rules with that model.
-    pub classifier: Classifier,
 }
 
 impl Judges {
@@ -109,7 +103,7 @@ impl Metrics {
     fn judges(&self, judges: &Judges) {
         self.rules_version.set(judges.version.into());
         self.model_version.with_label_values(&["judge"]).set(judges.model.into());
-        let shadow = judges.shadow.as_ref().map_or(0, |shadow| shadow.model);
+        let shadow = judges.shadow.as_ref().map_or(0, |(version, _)| *version);
         self.model_version.with_label_values(&["shadow"]).set(shadow.into());
     }
 }
@@ -302,8 +296,8 @@ impl Pipeline {
             let input = Input { text: &masked, lang_hint: envelope.lang.as_deref(), answers, addressed };
             let verdict = judges.read(&input);
             self.metrics.verdicts.with_label_values(&[counted(&verdict), verdict.lang.as_str()]).inc();
-            if let Some(shadow) = &judges.shadow {
-                let other = shadow.classifier.read(&input);
+            if let Some((_, model)) = &judges.shadow {
+                let other = judges.classifier.read_with(Some(model), &input);
                 self.metrics.shadow.with_label_values(&[counted(&verdict), counted(&other)]).inc();
             }
             verdict

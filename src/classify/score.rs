@@ -82,7 +82,14 @@ impl<'a> Sum<'a> {
             self.add("model", *label, *weight, place.clone());
         }
         let reasons = self.take_reasons(label);
-        Verdict { lang, label, confidence, unsure: self.forced.is_none() && confidence < opinion.unsure_below, model: 0, reasons }
+        Verdict {
+            lang,
+            label,
+            confidence,
+            unsure: self.forced.is_none() && confidence < opinion.unsure_below,
+            model: 0,
+            reasons,
+        }
     }
 
     /// What the text's form says, whatever its words are.
