@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
-use super::{Input, Scores};
+use super::{Input, model::Opinion};
 use crate::mention::{Label, Lang, Reason, Verdict};
 
 /// How many reasons an agent reads.
 const REASONS: usize = 5;
+/// What a rule's weight counts beside the model's.
+const NUDGE: f32 = 0.5;
 /// How many characters of a match are shown.
 const WORDS: usize = 22;
 
@@ -43,13 +45,54 @@ impl<'a> Sum<'a> {
         self.forbidden[label as usize] = true;
     }
 
-    pub(super) fn add_model(&mut self, scores: Scores) {
-        for (label, weight) in Label::ALL.into_iter().zip(scores.0).filter(|(_, weight)| *weight != 0.0) {
-            self.add("model", label, weight, 0..0);
+    /// The label of the post that this one answers.
+    pub(super) fn add_thread(&mut self, answers: Option<Label>) {
+        if let Some(label @ (Label::Complaint | Label::Question | Label::Proposal)) = answers {
+            let short = self.text.chars().nth(40).is_none();
+            self.add("thread.answers", label, if short { 0.5 } else { 0.25 }, 0..0);
         }
     }
 
-    /// What the text's form and its thread say, whatever its words are.
+    /// Ids of what fired.
+    pub(super) fn rules(&self) -> Vec<&'a str> {
+        self.reasons.iter().map(|hit| hit.rule).collect()
+    }
+
+    /// How far the rules push each label before the model says anything.
+    pub(super) fn nudge(&mut self) -> [f32; 5] {
+        self.add_up();
+        let nudge = self.scores.map(|score| score * NUDGE);
+        self.scores = [0.0; 5];
+        nudge
+    }
+
+    /// The label that the model finds likeliest, unless a rule forces or forbids it.
+    pub(super) fn verdict_of_model(mut self, lang: Lang, opinion: &Opinion) -> Verdict {
+        let mut probabilities = opinion.probabilities;
+        for (probability, forbidden) in probabilities.iter_mut().zip(self.forbidden) {
+            *probability = if forbidden { 0.0 } else { *probability };
+        }
+        let left = probabilities.iter().sum::<f32>().max(1e-6);
+        let chance = |label: Label| probabilities[label as usize] / left;
+        // On a tie the earlier label wins: a complaint missed costs most.
+        let best = Label::ALL.into_iter().rev().max_by(|a, b| chance(*a).total_cmp(&chance(*b))).unwrap_or(Label::Other);
+        let label = self.forced.unwrap_or(best);
+        let confidence = if self.forced.is_some() { chance(label).max(0.95) } else { chance(label) };
+        for (place, label, weight) in &opinion.words {
+            self.add("model", *label, *weight, place.clone());
+        }
+        let reasons = self.take_reasons(label);
+        Verdict {
+            lang,
+            label,
+            confidence,
+            unsure: self.forced.is_none() && confidence < opinion.unsure_below,
+            model: 0,
+            reasons,
+        }
+    }
+
+    /// What the text's form says, whatever its words are.
     pub(super) fn add_shape(&mut self, input: &Input<'_>) {
         let text = self.text;
         let end = text.trim_end_matches(|c: char| {
@@ -64,10 +107,6 @@ impl<'a> Sum<'a> {
         let words = text.chars().filter(|c| c.is_alphanumeric() && !matches!(c, 'ㄱ'..='ㅣ')).take(3).count();
         if words < 3 {
             self.add("shape.no_words", Label::Other, 0.8, 0..text.len());
-        }
-        if let Some(label @ (Label::Complaint | Label::Question | Label::Proposal)) = input.answers {
-            let short = text.chars().nth(40).is_none();
-            self.add("thread.answers", label, if short { 0.5 } else { 0.25 }, 0..0);
         }
         // Who speaks to us wants something put right more often than not; who speaks of us mostly chats.
         if !input.addressed {
@@ -101,7 +140,7 @@ impl<'a> Sum<'a> {
         let margin = (score(label) - second).max(0.0);
         let confidence = if self.forced.is_some() { (1.0 - (-margin).exp()).max(0.95) } else { 1.0 - (-margin).exp() };
         let reasons = self.take_reasons(label);
-        Verdict { lang, label, confidence, unsure: confidence < unsure_below, reasons }
+        Verdict { lang, label, confidence, unsure: confidence < unsure_below, model: 0, reasons }
     }
 
     /// Adds the weights. Rules of one family (what stands before the first dot of their ids) see the same

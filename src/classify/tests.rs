@@ -134,14 +134,6 @@ fn reasons_quote_the_masked_text_as_it_was_written() {
 }
 
 #[test]
-fn a_model_enters_the_same_sum() {
-    let rules = Classifier::from_patterns(["complaint\tlate"]).unwrap();
-    let model: Model = Box::new(|_, _| Scores([0.0, 3.0, 0.0, 0.0, 0.0]));
-    let verdict = verdict(&rules.with_model(model), "so late", None);
-    assert_eq!((verdict.label, verdict.reasons[0].rule.as_str()), (Label::Question, "model"));
-}
-
-#[test]
 fn force_settles_and_forbid_excludes() {
     let rule = |id: &str, label: &str, word: &str, rest: &str| {
         format!("[[rule]]\nid='{id}'\nlabel='{label}'\nweight=1\nany=['{word}']\n{rest}\nmatch=['{word}']\nno_match=['x']\n")

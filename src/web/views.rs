@@ -6,6 +6,7 @@
 mod case;
 mod other;
 mod queue;
+mod review;
 
 use std::borrow::Borrow;
 
@@ -15,6 +16,7 @@ pub use self::{
     case::{Answer, CasePage, Contact, Earlier, LengthRule, LogLine, May, Passage, Presence, ReplyBubble, ThreadItem},
     other::{ErrorPage, Facet, FacetItem, Failure, Hit, LinkPage, Problem, SearchPage, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
+    review::{Correction, ReviewPage, ReviewTab},
 };
 use super::{
     assets,

@@ -13,8 +13,11 @@ use crate::{
     secret::Secret,
 };
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/postgres/0001_desk.sql"), include_str!("../migrations/postgres/0002_engines.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/postgres/0001_desk.sql"),
+    include_str!("../migrations/postgres/0002_engines.sql"),
+    include_str!("../migrations/postgres/0005_learning.sql"),
+];
 
 /// Held while a schema is brought up to date.
 const MIGRATION_LOCK: i64 = 0x6d6f_6b73_6f72_6903;

@@ -17,8 +17,11 @@ use crate::{
     queue::{Config, Error},
 };
 
-pub(in crate::queue) const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_desk.sql"), include_str!("../migrations/0002_engines.sql")];
+pub(in crate::queue) const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_desk.sql"),
+    include_str!("../migrations/0002_engines.sql"),
+    include_str!("../migrations/0005_learning.sql"),
+];
 
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

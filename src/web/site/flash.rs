@@ -23,10 +23,12 @@ pub(super) enum Did {
     Answered,
     Wait,
     Resolve,
+    Accept,
+    Reject,
 }
 
 impl Did {
-    const ALL: [Did; 13] = [
+    const ALL: [Did; 15] = [
         Did::Claim,
         Did::GiveBack,
         Did::Label,
@@ -40,6 +42,8 @@ impl Did {
         Did::Answered,
         Did::Wait,
         Did::Resolve,
+        Did::Accept,
+        Did::Reject,
     ];
 
     fn code(self) -> &'static str {
@@ -57,6 +61,8 @@ impl Did {
             Did::Answered => "answered",
             Did::Wait => "wait",
             Did::Resolve => "resolve",
+            Did::Accept => "accept",
+            Did::Reject => "reject",
         }
     }
 
@@ -76,6 +82,8 @@ impl Did {
             Did::Answered => w.did_answered,
             Did::Wait => w.ev_waiting,
             Did::Resolve => w.did_resolve,
+            Did::Accept => w.did_accept,
+            Did::Reject => w.did_reject,
         }
     }
 }
@@ -84,15 +92,20 @@ impl Did {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Done {
     pub did: Did,
+    /// Its number; of a review the number of the post.
     pub case: i64,
-    /// The event that undoing undoes.
+    /// The event that undoing undoes; of a review the time of the correction.
     pub undo: Option<i64>,
 }
 
 impl Done {
     /// For the toast.
     pub(super) fn flash(self, w: &Words) -> Flash {
-        let undo = self.undo.map(|event| (format!("/cases/{}/undo", self.case), event));
+        let path = match self.did {
+            Did::Accept | Did::Reject => format!("/review/{}", self.case),
+            _ => format!("/cases/{}/undo", self.case),
+        };
+        let undo = self.undo.map(|event| (path, event));
         Flash { text: self.did.words(w).into(), undo, bad: false }
     }
 

@@ -58,6 +58,9 @@ impl Desktop {
             let count = open.iter().find(|(id, _)| *id == team.id).map_or(0, |(_, count)| *count);
             f.nav.push(item(team_name(team, f.language), format!("/queue/{}", team.key), count));
         }
+        if let Some(open) = super::review::waiting(reader, &self.viewer)? {
+            f.nav.push(item(f.w.review.into(), "/review".into(), open));
+        }
         Ok(f)
     }
 }

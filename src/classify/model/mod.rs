@@ -1,0 +1,217 @@
+//! The trained half of the classifier: hashed pieces of a text, weighed for each label, with honest doubt.
+//!
+//! One table of weights a language, linear, one byte a weight. [`train`] makes a [`Model`] from examples and
+//! the rules (which rule fires is a piece like any other); [`Model::open`] maps one from its file. What it is
+//! sure of is set on sources that were left out of training in turn, so that it is meant for texts of strangers.
+
+mod calibrate;
+mod evaluate;
+mod features;
+mod file;
+mod train;
+
+use std::{cell::RefCell, ops::Range, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::mention::{Label, Lang};
+pub use evaluate::{LabelScore, Report, evaluate};
+use features::{Kind, Reader};
+use file::Bytes;
+pub use file::Error;
+pub use train::{CORPUS, Example, Fold, Options, leave_out, train};
+
+/// How many labels there are.
+pub(super) const LABELS: usize = Label::ALL.len();
+
+/// What a model says of itself; the head of its file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// What it is called.
+    pub name: String,
+    /// The day it was trained, `2026-11-26`.
+    pub date: String,
+    /// What it was trained on.
+    pub data: Vec<Source>,
+    /// What it was never trained on, so that it can be scored there.
+    pub held_out: Vec<String>,
+    /// One entry a language.
+    pub tables: Vec<Table>,
+}
+
+/// A source of training text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// How many texts were taken.
+    pub texts: usize,
+    /// Licence of the texts.
+    pub licence: String,
+}
+
+/// The weights of one language, and how its doubt is measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// The language.
+    pub lang: Lang,
+    /// The table has 2 to this power rows.
+    pub bits: u32,
+    /// The largest weight; a byte counts a square root's share of it.
+    pub scale: f32,
+    /// Divides the sums before they become probabilities: over 1, the model is less sure than it was in training.
+    pub temperature: f32,
+    /// Below this probability it abstains.
+    pub unsure_below: f32,
+    /// The precision for which `unsure_below` was chosen, on sources left out in turn.
+    pub precision: f32,
+    /// The share of those texts that is at or above `unsure_below`.
+    pub coverage: f32,
+}
+
+/// A trained model.
+pub struct Model {
+    bytes: Bytes,
+    card: Card,
+    /// Where each table of the card begins in `bytes`, and what a byte weighs in it.
+    tables: Vec<(usize, Box<[f32; 256]>)>,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("card", &self.card).finish_non_exhaustive()
+    }
+}
+
+/// What is seen of a text besides its letters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signs<'a> {
+    /// The text without disguises, where it has any.
+    pub folded: Option<&'a str>,
+    /// Ids of the rules that fired.
+    pub rules: &'a [&'a str],
+    /// What the rules say for each label, in the order of [`Label::ALL`]: the model's sums start from it.
+    pub nudge: [f32; 5],
+    /// Label of the post that this one answers.
+    pub answers: Option<Label>,
+}
+
+/// What a model thinks of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opinion {
+    /// Probability of each label, in the order of [`Label::ALL`].
+    pub probabilities: [f32; 5],
+    /// Below this probability the model abstains.
+    pub unsure_below: f32,
+    /// The words that weighed most, heaviest first: place, label, weight.
+    pub words: Vec<(Range<usize>, Label, f32)>,
+}
+
+thread_local! {
+    static READER: RefCell<(Reader, Vec<f32>)> = RefCell::default();
+}
+
+impl Model {
+    /// The model that the program carries.
+    ///
+    /// # Errors
+    /// When it is not one: see [`Error`].
+    pub fn shipped() -> Result<Arc<Model>, Error> {
+        Model::from_static(include_bytes!("../../../rules/model/default.bin")).map(Arc::new)
+    }
+
+    /// What it says of itself.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// Its file, for keeping it elsewhere.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
+    /// Judges a normalised, masked text; `None` in a language that it does not know.
+    pub fn read(&self, text: &str, lang: Lang, signs: &Signs<'_>) -> Option<Opinion> {
+        let index = self.card.tables.iter().position(|table| table.lang == lang)?;
+        let table = &self.card.tables[index];
+        READER.with_borrow_mut(|(reader, spread)| {
+            reader.read_all(text, signs);
+            let scores = self.scores(index, reader);
+            let probabilities = softmax(std::array::from_fn(|label| (scores[label] + signs.nudge[label]) / table.temperature));
+            let words = self.words(index, reader, text, top(&probabilities), spread);
+            Some(Opinion { probabilities, unsure_below: table.unsure_below, words })
+        })
+    }
+
+    fn row(&self, index: usize, hash: u32) -> [f32; LABELS] {
+        let (start, weights) = &self.tables[index];
+        let at = start + (hash >> (32 - self.card.tables[index].bits)) as usize * LABELS;
+        let bytes = &self.bytes.as_slice()[at..at + LABELS];
+        std::array::from_fn(|label| weights[usize::from(bytes[label])])
+    }
+
+    fn scores(&self, index: usize, reader: &Reader) -> [f32; LABELS] {
+        let mut kinds = [[0.0_f32; LABELS]; Kind::COUNT];
+        for piece in &reader.pieces {
+            let row = self.row(index, piece.hash);
+            let sums = &mut kinds[piece.kind as usize];
+            for label in 0..LABELS {
+                sums[label] += row[label];
+            }
+        }
+        let values = values(&reader.counts());
+        std::array::from_fn(|label| kinds.iter().zip(values).map(|(sums, value)| sums[label] * value).sum())
+    }
+
+    /// The words that speak most for `label`, and the one that speaks most against it.
+    fn words(
+        &self,
+        index: usize,
+        reader: &Reader,
+        text: &str,
+        label: usize,
+        spread: &mut Vec<f32>,
+    ) -> Vec<(Range<usize>, Label, f32)> {
+        let values = values(&reader.counts());
+        spread.clear();
+        spread.resize(text.len() + 1, 0.0);
+        for piece in reader.pieces.iter().filter(|piece| piece.to > piece.from) {
+            let row = self.row(index, piece.hash);
+            let mean = row.iter().sum::<f32>() / LABELS as f32;
+            let weight = (row[label] - mean) * values[piece.kind as usize];
+            let share = weight / (piece.to - piece.from) as f32;
+            for place in &mut spread[piece.from as usize..piece.to as usize] {
+                *place += share;
+            }
+        }
+        let mut words: Vec<(Range<usize>, f32)> = Vec::new();
+        for word in reader.words_of() {
+            let weight = spread[word.clone()].iter().sum();
+            words.push((word, weight));
+        }
+        words.sort_by(|a, b| b.1.total_cmp(&a.1));
+        words.truncate(3);
+        words.retain(|(_, weight)| *weight >= 0.1);
+        words.into_iter().map(|(place, weight)| (place, Label::ALL[label], weight)).collect()
+    }
+}
+
+/// What one piece of each kind counts: a kind counts the same in a short text and nearly so in a long one.
+fn values(counts: &[u32; Kind::COUNT]) -> [f32; Kind::COUNT] {
+    std::array::from_fn(|kind| features::FACTORS[kind] / (counts[kind].max(1) as f32).sqrt())
+}
+
+fn softmax(scores: [f32; LABELS]) -> [f32; LABELS] {
+    let most = scores.iter().copied().fold(f32::MIN, f32::max);
+    let powers = scores.map(|score| (score - most).exp());
+    let sum: f32 = powers.iter().sum();
+    powers.map(|power| power / sum)
+}
+
+/// The likeliest label; the earlier one on a tie.
+fn top(values: &[f32; LABELS]) -> usize {
+    (0..LABELS).rev().max_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(0)
+}
