@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -217,11 +217,29 @@ enum RulesCommand {
 
 #[derive(Debug, Subcommand)]
 enum ConnectorCommand {
+    /// Write a commented file to start from; it passes.
+    New {
+        /// What the connector is called: lower-case letters, digits and _.
+        name: String,
+        /// Where to write it.
+        #[arg(long, default_value = "connectors")]
+        directory: PathBuf,
+    },
     /// Run a connector file against its recorded replies and show the mentions it makes of them.
     Test {
         /// The file.
         file: PathBuf,
+        /// Ask the platform itself, once, for an account of the configuration; nothing is kept.
+        #[arg(long, requires = "account")]
+        live: bool,
+        /// Key of the account.
+        #[arg(long, requires = "live")]
+        account: Option<String>,
+        #[command(flatten)]
+        place: Place,
     },
+    /// Print the JSON Schema of connector files, for editors.
+    Schema,
 }
 
 /// Which desk.
@@ -343,7 +361,7 @@ async fn run(command: Command) -> Result<()> {
             training::run_train(&args, &feedback, &Clock::System)
         }
         Command::Eval(args) => training::run_eval(&args),
-        Command::Connector { command: ConnectorCommand::Test { file } } => test_connector(&file).await,
+        Command::Connector { command } => connector(command).await,
     }
 }
 
@@ -593,8 +611,30 @@ fn read_password() -> Result<String> {
     Ok(password)
 }
 
-async fn test_connector(file: &Path) -> Result<()> {
-    let report = connect::test_file(file).await?;
-    println!("{report}");
-    if report.faults.is_empty() { Ok(()) } else { bail!("{} does not pass its recorded replies", file.display()) }
+async fn connector(command: ConnectorCommand) -> Result<()> {
+    let (file, report) = match command {
+        ConnectorCommand::New { name, directory } => {
+            let path = connect::new_file(&directory, &name)?;
+            println!("{0}: edit it, then run moksori connector test {0}", path.display());
+            return Ok(());
+        }
+        ConnectorCommand::Schema => {
+            print!("{}", connect::SCHEMA);
+            return Ok(());
+        }
+        ConnectorCommand::Test { file, live: true, account: Some(key), place } => {
+            let accounts = place.load()?.accounts();
+            let known = || accounts.iter().map(|account| account.key.as_str()).collect::<Vec<_>>().join(", ");
+            let account = accounts.iter().find(|account| account.key == key);
+            let account = account.with_context(|| format!("there is no account \"{key}\"; there are {}", known()))?;
+            let report = connect::test_live(&file, account.clone()).await?;
+            (file, report)
+        }
+        ConnectorCommand::Test { file, .. } => {
+            let report = connect::test_file(&file).await?;
+            (file, report)
+        }
+    };
+    print!("{}", report.table());
+    if report.faults.is_empty() { Ok(()) } else { bail!("{} does not pass", file.display()) }
 }

@@ -106,6 +106,9 @@ pub struct Rules {
 pub struct Connect {
     /// Their folder.
     pub directory: PathBuf,
+    /// Where the key is that seals the tokens of logins; without one they do not survive a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_key: Option<connect::SecretSource>,
 }
 
 /// A brand that the desk watches.

@@ -11,6 +11,7 @@ mod learning;
 mod outbox;
 mod people;
 mod replies;
+mod sources;
 mod work;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -25,6 +26,7 @@ pub use learning::LabelBefore;
 pub use outbox::Receipt;
 pub use people::{SignIn, token_hash};
 pub use replies::{Answer, NewReply};
+pub use sources::{PAUSE, TEST, Wishes, cannot_be_heard};
 pub use work::HandOver;
 
 use crate::{

@@ -352,6 +352,10 @@ impl Tx<'_> {
         if let Some(original) = texts.original {
             self.sql.add(&bulk::MENTION_ORIGINAL, &[id.0.into(), original.into()])?;
         }
+        if !envelope.extra.is_empty() {
+            let extra = serde_json::to_string(&envelope.extra).unwrap_or_default();
+            self.sql.add(&bulk::MENTION_EXTRA, &[id.0.into(), (&extra).into()])?;
+        }
         self.judge(id, verdict, rules)?;
         Ok(id)
     }
@@ -447,6 +451,7 @@ impl Tx<'_> {
             &[id.0.into(), self.now.0.into()],
         )?;
         self.on_mention(id, "DELETE FROM mention_original WHERE mention_id = ?1", &[id.0.into()])?;
+        self.on_mention(id, "DELETE FROM mention_extra WHERE mention_id = ?1", &[id.0.into()])?;
         self.on_mention(id, "DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
         self.on_mention(id, "DELETE FROM feedback WHERE mention_id = ?1", &[id.0.into()])?;
         self.on_mention(

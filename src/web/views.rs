@@ -7,6 +7,7 @@ mod case;
 mod other;
 mod queue;
 mod review;
+mod sources;
 
 use std::borrow::Borrow;
 
@@ -17,6 +18,7 @@ pub use self::{
     other::{ErrorPage, Facet, FacetItem, Failure, Hit, LinkPage, Problem, SearchPage, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
     review::{Correction, ReviewPage, ReviewTab},
+    sources::{Catch, Failing, Faring, Heard, Quota, Source, SourcePage, SourcePush, SourcesPage, StreamLine},
 };
 use super::{
     assets,
@@ -70,6 +72,8 @@ pub enum Room {
     Mine,
     /// Search.
     Search,
+    /// Sources.
+    Sources,
     /// Signing in, errors.
     Outside,
 }

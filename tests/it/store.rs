@@ -14,6 +14,7 @@ mod history;
 mod hostile;
 mod intake;
 mod leases;
+mod listening;
 mod outbox;
 mod page;
 mod people;
@@ -21,6 +22,7 @@ mod positions;
 mod queue;
 mod races;
 mod rules;
+mod sources;
 mod transfer;
 
 use std::{path::Path, sync::Arc, time::Duration};

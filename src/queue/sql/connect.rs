@@ -16,6 +16,8 @@ use crate::{
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/postgres/0001_desk.sql"),
     include_str!("../migrations/postgres/0002_engines.sql"),
+    include_str!("../migrations/postgres/0003_sources.sql"),
+    include_str!("../migrations/postgres/0004_listening.sql"),
     include_str!("../migrations/postgres/0005_learning.sql"),
 ];
 

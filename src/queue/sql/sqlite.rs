@@ -20,6 +20,8 @@ use crate::{
 pub(in crate::queue) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_desk.sql"),
     include_str!("../migrations/0002_engines.sql"),
+    include_str!("../migrations/0003_sources.sql"),
+    include_str!("../migrations/0004_listening.sql"),
     include_str!("../migrations/0005_learning.sql"),
 ];
 

@@ -25,10 +25,15 @@ pub(super) enum Did {
     Resolve,
     Accept,
     Reject,
+    SourcePause,
+    SourceResume,
+    SourceTest,
+    Listen,
+    Unlisten,
 }
 
 impl Did {
-    const ALL: [Did; 15] = [
+    const ALL: [Did; 20] = [
         Did::Claim,
         Did::GiveBack,
         Did::Label,
@@ -44,6 +49,11 @@ impl Did {
         Did::Resolve,
         Did::Accept,
         Did::Reject,
+        Did::SourcePause,
+        Did::SourceResume,
+        Did::SourceTest,
+        Did::Listen,
+        Did::Unlisten,
     ];
 
     fn code(self) -> &'static str {
@@ -63,6 +73,11 @@ impl Did {
             Did::Resolve => "resolve",
             Did::Accept => "accept",
             Did::Reject => "reject",
+            Did::SourcePause => "source-pause",
+            Did::SourceResume => "source-resume",
+            Did::SourceTest => "source-test",
+            Did::Listen => "listen",
+            Did::Unlisten => "unlisten",
         }
     }
 
@@ -84,6 +99,11 @@ impl Did {
             Did::Resolve => w.did_resolve,
             Did::Accept => w.did_accept,
             Did::Reject => w.did_reject,
+            Did::SourcePause => w.did_src_pause,
+            Did::SourceResume => w.did_src_resume,
+            Did::SourceTest => w.did_src_test,
+            Did::Listen => w.did_lst_save,
+            Did::Unlisten => w.did_lst_remove,
         }
     }
 }

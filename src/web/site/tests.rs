@@ -82,7 +82,13 @@ impl Shop {
             accounts: vec![("main".into(), "shop".into(), "shop_kr".into())],
         };
         store.set_catalog(catalog).await.unwrap();
-        let length = text::LengthRule { unit: text::Unit::Graphemes, max: 60, url: Some(23), bare_mentions: false };
+        let length = text::LengthRule {
+            unit: text::Unit::Graphemes,
+            max: 60,
+            url: Some(23),
+            bare_mentions: false,
+            ..Default::default()
+        };
         let capability = Capability { reply: true, length: Some(length) };
         let set: Result<(), queue::Error> =
             store.write(queue::Urgency::Person, move |tx| tx.set_capability("main", &capability)).await;
@@ -103,7 +109,7 @@ impl Shop {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(serve(listener, site, stopped));
+        let server = tokio::spawn(serve(listener, site, Router::new(), stopped));
         // The first test to come installs it for all.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = Client::builder().redirect(Policy::none()).build().unwrap();

@@ -27,7 +27,7 @@ fn both_languages_have_the_same_places_and_buttons() {
 
 #[test]
 fn every_word_is_used() {
-    let mut used: String = ["", "/case", "/other", "/queue", "/review"]
+    let mut used: String = ["", "/case", "/other", "/queue", "/review", "/sources"]
         .map(|part| std::fs::read_to_string(format!("{}/src/web/views{part}.rs", env!("CARGO_MANIFEST_DIR"))).unwrap())
         .concat();
     used.push_str(include_str!("../words.rs").split_once("impl Words").unwrap().1);
