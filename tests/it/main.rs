@@ -19,6 +19,7 @@ mod leases;
 mod migrations;
 mod schema;
 mod sources;
+mod platforms;
 mod store;
 mod stories;
 mod tidy;
