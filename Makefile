@@ -5,7 +5,7 @@ ARGS ?=
 
 .PHONY: bench-engines demo test chaos bench eval screenshots setup
 
-# Two sample brands on 127.0.0.1; prints one link. make demo ARGS="--listen 127.0.0.1:8080 --for 60s"
+# Three sample brands on 127.0.0.1; prints one link. make demo ARGS="--listen 127.0.0.1:8080 --for 60s"
 demo:
 	@scripts/setup.sh build
 	$(CARGO) run --locked -- demo $(ARGS)

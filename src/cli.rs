@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -23,6 +23,7 @@ use crate::{
     demo,
     desk::Desk,
     index::Follower,
+    learn::{self, CorpusCommand, ModelCommand},
     progress::{Progress, Unit},
     query::Query,
     queue::{Catalog, NewAgent, Store},
@@ -51,7 +52,7 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// See it work: two sample brands on a sample platform, all on this machine.
+    /// See it work: three sample brands on a sample platform, all on this machine.
     Demo {
         /// Address of the console.
         #[arg(long, default_value = "127.0.0.1:8080")]
@@ -128,8 +129,30 @@ enum Command {
         #[command(subcommand)]
         command: RulesCommand,
     },
+    /// Print what agents corrected and leads accepted, as JSON Lines for training.
+    Feedback(Place),
+    /// Models: list, compare, promote, go back, ask one beside.
+    Model {
+        #[command(subcommand)]
+        command: ModelCommand,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// The corpus of training text.
+    Corpus {
+        #[command(subcommand)]
+        command: CorpusCommand,
+    },
     /// Train the model on the corpus and the public text of a folder of rules; the same data give the same model.
-    Train(TrainArgs),
+    Train {
+        #[command(flatten)]
+        args: TrainArgs,
+        /// Learn from what was corrected on this desk and accepted, too.
+        #[arg(long)]
+        with_feedback: bool,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Say how right the classifier is on labelled text it was not trained on.
     Eval(EvalArgs),
     /// Connector files.
@@ -194,11 +217,29 @@ enum RulesCommand {
 
 #[derive(Debug, Subcommand)]
 enum ConnectorCommand {
+    /// Write a commented file to start from; it passes.
+    New {
+        /// What the connector is called: lower-case letters, digits and _.
+        name: String,
+        /// Where to write it.
+        #[arg(long, default_value = "connectors")]
+        directory: PathBuf,
+    },
     /// Run a connector file against its recorded replies and show the mentions it makes of them.
     Test {
         /// The file.
         file: PathBuf,
+        /// Ask the platform itself, once, for an account of the configuration; nothing is kept.
+        #[arg(long, requires = "account")]
+        live: bool,
+        /// Key of the account.
+        #[arg(long, requires = "live")]
+        account: Option<String>,
+        #[command(flatten)]
+        place: Place,
     },
+    /// Print the JSON Schema of connector files, for editors.
+    Schema,
 }
 
 /// Which desk.
@@ -306,9 +347,21 @@ async fn run(command: Command) -> Result<()> {
             println!("version {} is in force", answer["version"]);
             Ok(())
         }
-        Command::Train(args) => training::run_train(&args, &Clock::System),
+        Command::Feedback(place) => {
+            print!("{}", feedback(&place).await?);
+            Ok(())
+        }
+        Command::Model { command, place } => {
+            let config = place.load()?;
+            learn::model(command, &config, async |name, args| on_desk(&place, name, args).await).await
+        }
+        Command::Corpus { command } => learn::corpus(command),
+        Command::Train { args, with_feedback, place } => {
+            let feedback = if with_feedback { feedback(&place).await? } else { String::new() };
+            training::run_train(&args, &feedback, &Clock::System)
+        }
         Command::Eval(args) => training::run_eval(&args),
-        Command::Connector { command: ConnectorCommand::Test { file } } => test_connector(&file).await,
+        Command::Connector { command } => connector(command).await,
     }
 }
 
@@ -387,6 +440,13 @@ fn check(place: &Place) -> Result<()> {
     bail!("{}", problems.join("\n"))
 }
 
+/// What agents corrected and leads accepted, a line of JSON each.
+async fn feedback(place: &Place) -> Result<String> {
+    let answer = on_desk(place, "feedback", Value::Null).await?;
+    let lines = answer["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(lines.iter().filter_map(Value::as_str).map(|line| format!("{line}\n")).collect())
+}
+
 /// Has a command done by the running desk, or by ourselves under its lock when none runs.
 async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
     let config = place.load()?;
@@ -419,6 +479,9 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
             answer
         }
         "rules publish" => Ok(json!({ "version": rules.judges.version })),
+        "feedback" | "model list" | "model file" | "model use" | "model rollback" => {
+            learn::on_store(&store, &config.data.directory, command, &request.args).await
+        }
         "user add" => {
             let desk = Desk::new(store, rules.policies, config.desk.clone(), clock, crate::desk::Metrics::new(&registry)?);
             add_user(&desk, &request.args, &format!("http://{}", config.server.listen)).await
@@ -548,8 +611,30 @@ fn read_password() -> Result<String> {
     Ok(password)
 }
 
-async fn test_connector(file: &Path) -> Result<()> {
-    let report = connect::test_file(file).await?;
-    println!("{report}");
-    if report.faults.is_empty() { Ok(()) } else { bail!("{} does not pass its recorded replies", file.display()) }
+async fn connector(command: ConnectorCommand) -> Result<()> {
+    let (file, report) = match command {
+        ConnectorCommand::New { name, directory } => {
+            let path = connect::new_file(&directory, &name)?;
+            println!("{0}: edit it, then run moksori connector test {0}", path.display());
+            return Ok(());
+        }
+        ConnectorCommand::Schema => {
+            print!("{}", connect::SCHEMA);
+            return Ok(());
+        }
+        ConnectorCommand::Test { file, live: true, account: Some(key), place } => {
+            let accounts = place.load()?.accounts();
+            let known = || accounts.iter().map(|account| account.key.as_str()).collect::<Vec<_>>().join(", ");
+            let account = accounts.iter().find(|account| account.key == key);
+            let account = account.with_context(|| format!("there is no account \"{key}\"; there are {}", known()))?;
+            let report = connect::test_live(&file, account.clone()).await?;
+            (file, report)
+        }
+        ConnectorCommand::Test { file, .. } => {
+            let report = connect::test_file(&file).await?;
+            (file, report)
+        }
+    };
+    print!("{}", report.table());
+    if report.faults.is_empty() { Ok(()) } else { bail!("{} does not pass", file.display()) }
 }

@@ -106,6 +106,9 @@ pub struct Rules {
 pub struct Connect {
     /// Their folder.
     pub directory: PathBuf,
+    /// Where the key is that seals the tokens of logins; without one they do not survive a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_key: Option<connect::SecretSource>,
 }
 
 /// A brand that the desk watches.
@@ -177,6 +180,16 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A key that the environment or the command line sets is unknown or has a wrong value.
+    #[error("{key} = \"{value}\", from the command line or the environment (MOKSORI__{}): {message}", key.to_uppercase().replace('.', "__"))]
+    Override {
+        /// The dotted key.
+        key: String,
+        /// What it was set to.
+        value: String,
+        /// What is wrong.
+        message: String,
+    },
     /// The parts do not fit together.
     #[error("{file}: {message}")]
     Meaning {
@@ -230,11 +243,20 @@ impl Config {
             merge(&mut merged, parse(file, text)?);
             last = (file, text);
         }
-        for (key, value) in overrides {
-            set(&mut merged, key, value);
-        }
-        merged.try_into().map_err(|error: toml::de::Error| {
-            let message = error.to_string().trim().replace('\n', " ");
+        let said = |error: toml::de::Error| error.to_string().trim().replace('\n', " ");
+        let written = merged.clone();
+        overrides.iter().for_each(|(key, value)| set(&mut merged, key, value));
+        merged.try_into().map_err(|error| {
+            // The override that made a good table bad is to blame, else the file is.
+            let mut table = written;
+            for (key, value) in overrides {
+                let before = table.clone().try_into::<Config>().is_ok();
+                set(&mut table, key, value);
+                if let (true, Err(error)) = (before, table.clone().try_into::<Config>()) {
+                    return Error::Override { key: key.clone(), value: value.clone(), message: said(error) };
+                }
+            }
+            let message = said(error);
             Error::Parse { file: last.0.to_owned(), line: line_of(last.1, &message), message }
         })
     }
@@ -425,6 +447,16 @@ mod tests {
             Config::environment([("MOKSORI__SERVER__LISTEN".to_owned(), "127.0.0.1:9001".to_owned())].into_iter());
         let config = Config::from_texts(&[("moksori.toml".into(), text)], &environment).unwrap();
         assert_eq!(config.server.listen.port(), 9001);
+    }
+
+    #[test]
+    fn a_wrong_override_is_not_blamed_on_the_file() {
+        let texts = [("moksori.toml".to_owned(), ONE.to_owned())];
+        let wrong = [("server.roles".to_owned(), "trioge,web".to_owned())];
+        let error = Config::from_texts(&texts, &wrong).unwrap_err().to_string();
+        assert!(error.starts_with("server.roles = \"trioge,web\""), "{error}");
+        assert!(error.contains("MOKSORI__SERVER__ROLES") && error.contains("triage"), "{error}");
+        assert!(!error.contains("moksori.toml"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `moksori demo`: two sample brands on a sample platform, all on this machine, to watch and to try.
+//! `moksori demo`: three sample brands on a sample platform, all on this machine, to watch and to try.
 
 use std::{
     io::Write as _,
@@ -24,7 +24,7 @@ use crate::{
     web,
 };
 
-// The corpus and the public text beside them stay out of the program.
+/// Only what judges: what the model was trained on stays out of the program.
 static CLASSIFY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules/classify");
 const RULES: [(&str, &str); 3] = [
     ("dispatch.toml", include_str!("../rules/dispatch.toml")),
@@ -34,7 +34,7 @@ const RULES: [(&str, &str); 3] = [
 static CONNECTORS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/connectors");
 static SAMPLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/samples");
 
-const BRANDS: [&str; 2] = ["shop", "office"];
+const BRANDS: [&str; 3] = ["shop", "office", "bank"];
 /// The sample person whose link is printed: sees every team.
 const GUIDE: &str = "MO";
 
@@ -120,8 +120,7 @@ impl Demo {
             dir.extract(&target).with_context(|| format!("failed to write {}", target.display()))?;
         }
         for (name, text) in RULES {
-            let path = files.join("rules").join(name);
-            std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+            std::fs::write(files.join("rules").join(name), text)?;
         }
         let mut config = Self::config(&files)?;
         config.server.listen = listen;

@@ -3,7 +3,7 @@
 //! [`Envelope`] is what the bus carries: versioned JSON (`docs/mention.schema.json`), so that a
 //! company's own producer can write mentions too. [`Verdict`] is what the classifier says of one.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -194,6 +194,9 @@ pub struct Envelope {
     /// Addresses of pictures and films; shown as links, never loaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<String>,
+    /// What its connector wants to know again when it is answered.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra: BTreeMap<String, String>,
 }
 
 /// The platform of a source: what stands before its colon.
@@ -357,6 +360,8 @@ pub struct Verdict {
     pub confidence: f32,
     /// The classifier abstains: a person sorts it, `label` is a guess.
     pub unsure: bool,
+    /// Version of the model that had its say beside the rules; 0 where there was none.
+    pub model: u32,
     /// Heaviest first.
     pub reasons: Vec<Reason>,
 }

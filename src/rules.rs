@@ -155,7 +155,7 @@ impl Files {
         match (classifier, dispatcher, policies) {
             (Some(classifier), Some(dispatcher), Some(policies)) if problems.is_empty() => {
                 let classifier = model.into_iter().fold(classifier, Classifier::with_model);
-                Ok(RuleSet { judges: Judges { version, classifier, dispatcher }, policies })
+                Ok(RuleSet { judges: Judges { version, classifier, model: 0, choice: 0, shadow: None, dispatcher }, policies })
             }
             _ => Err(Error::Wrong { problems }),
         }

@@ -112,9 +112,8 @@ impl App {
         let mut app =
             App { bus, store, desk, pipeline, search, address, registry, leases, clock, stages: Vec::new(), _lock: lock };
 
-        if config.does(Role::Connect) {
-            app.connect(&config)?;
-        }
+        // What other systems send to us comes in beside the console.
+        let beside = if config.does(Role::Connect) { app.connect(&config)? } else { axum::Router::new() };
         if config.does(Role::Triage) {
             app.triage();
         }
@@ -138,18 +137,23 @@ impl App {
             base: format!("http://{address}"),
         };
         app.stage("control", |stop| commands::serve(data, Arc::new(commands), stop));
-        app.serve(&config, listener);
+        app.serve(&config, listener, beside);
         crash::point("startup");
         tracing::info!(address = %app.address, roles = ?config.server.roles, "started");
         Ok(app)
     }
 
-    /// Pulls mentions in and delivers replies, account by account.
-    fn connect(&mut self, config: &Config) -> Result<()> {
+    /// Pulls mentions in and delivers replies, account by account; returns the routes for what is sent to us.
+    fn connect(&mut self, config: &Config) -> Result<axum::Router> {
         let files = connect::load_files(&config.connect.directory).map_err(all_of)?;
-        let settings = connect::Config { directory: config.connect.directory.clone(), accounts: config.accounts() };
+        let settings = connect::Config {
+            directory: config.connect.directory.clone(),
+            token_key: config.connect.token_key.clone(),
+            accounts: config.accounts(),
+        };
         let home = connect::Home::Live { bus: Arc::clone(&self.bus), desk: Arc::clone(&self.desk) };
         let connect = Connect::new(&settings, &files, home, self.clock.clone(), connect::Metrics::new(&self.registry)?)?;
+        let sent_to = connect.hooks()?.routes();
         let connect = Arc::new(connect);
         let accounts: Vec<String> = connect.accounts().iter().map(|account| account.config.key.clone()).collect();
         let (replies, queued) = match self.leases {
@@ -164,6 +168,10 @@ impl App {
         self.stage("connectors", move |stop| async move {
             connect.give_up_orphans().await;
             let mut tasks = JoinSet::new();
+            {
+                let (connect, stop) = (Arc::clone(&connect), stop.clone());
+                tasks.spawn(async move { connect.follow_wishes(stop).await });
+            }
             if let Some(looking) = looking {
                 let mut stop = stop.clone();
                 tasks.spawn(async move {
@@ -182,7 +190,7 @@ impl App {
             }
             tasks.join_all().await;
         });
-        Ok(())
+        Ok(sent_to)
     }
 
     /// From the log to cases.
@@ -227,10 +235,11 @@ impl App {
     }
 
     /// Console and API, or the operators' pages alone.
-    fn serve(&mut self, config: &Config, listener: TcpListener) {
+    fn serve(&mut self, config: &Config, listener: TcpListener, beside: axum::Router) {
         if self.leases.is_some() {
             let (desk, pipeline, clock) = (Arc::clone(&self.desk), Arc::clone(&self.pipeline), self.clock.clone());
-            self.stage("rules", |stop| engines::follow_rules(desk, pipeline, clock, stop));
+            let data = config.data.directory.clone();
+            self.stage("rules", |stop| engines::follow_rules(desk, pipeline, data, clock, stop));
         }
         let health = self.health();
         let (desk, registry) = (Arc::clone(&self.desk), self.registry.clone());
@@ -242,12 +251,12 @@ impl App {
                     dispositions: config.dispositions.iter().map(|d| (d.key.clone(), d.ko.clone(), d.en.clone())).collect(),
                 };
                 let site = web::Site { desk, search, registry, health, config };
-                self.stage("web", |stop| web::serve(listener, site, stop));
+                self.stage("web", |stop| web::serve(listener, site, beside, stop));
             }
             None => {
                 let (public_metrics, whole_desk) = (config.server.public_metrics, false);
                 let operator = web::Operator { desk, registry, public_metrics, whole_desk, health };
-                self.stage("web", |stop| web::serve_operator(listener, operator, stop));
+                self.stage("web", |stop| web::serve_operator(listener, operator, beside, stop));
             }
         }
     }

@@ -4,6 +4,8 @@
 //! (`rules/classify/*.toml`, see [`rules`]); what they say is where a trained model ([`model`]) starts from. Without
 //! one, the rules and the text's shape decide alone. `docs/labels.md` says what the labels mean.
 
+pub mod compare;
+pub mod corpus;
 mod lang;
 pub mod model;
 mod pattern;

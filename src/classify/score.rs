@@ -82,7 +82,14 @@ impl<'a> Sum<'a> {
             self.add("model", *label, *weight, place.clone());
         }
         let reasons = self.take_reasons(label);
-        Verdict { lang, label, confidence, unsure: self.forced.is_none() && confidence < opinion.unsure_below, reasons }
+        Verdict {
+            lang,
+            label,
+            confidence,
+            unsure: self.forced.is_none() && confidence < opinion.unsure_below,
+            model: 0,
+            reasons,
+        }
     }
 
     /// What the text's form says, whatever its words are.
@@ -133,7 +140,7 @@ impl<'a> Sum<'a> {
         let margin = (score(label) - second).max(0.0);
         let confidence = if self.forced.is_some() { (1.0 - (-margin).exp()).max(0.95) } else { 1.0 - (-margin).exp() };
         let reasons = self.take_reasons(label);
-        Verdict { lang, label, confidence, unsure: confidence < unsure_below, reasons }
+        Verdict { lang, label, confidence, unsure: confidence < unsure_below, model: 0, reasons }
     }
 
     /// Adds the weights. Rules of one family (what stands before the first dot of their ids) see the same

@@ -1,14 +1,16 @@
 //! Sends one reply, and says what is known of it afterwards.
 
-use minijinja::{Value, context};
-use reqwest::Method;
+use minijinja::context;
 
 use super::{
-    Account, Error,
-    account::json,
-    format::{Action, AnswerMap, Do, Idempotency, Lookup},
+    Account, Error, Home,
+    compose::{self, Parent},
+    decode::decode,
+    format::{Action, AnswerMap, BodyAs, Do, Idempotency, Lookup},
+    limits::Price,
     map::time,
     request::Answer,
+    template::Field,
 };
 use crate::{
     clock::Time,
@@ -35,38 +37,76 @@ pub(super) enum Outcome {
     Unknown(String),
 }
 
-/// The values of a reply's templates.
-fn values(reply: &Outgoing) -> Value {
-    context! {
-        reply => context! {
-            text => reply.text,
-            target_native_id => reply.target_native_id,
-            target_local_ref => reply.target_local_ref.as_ref().unwrap_or(&reply.target_native_id),
-            target_handle => reply.target_handle,
-            visibility => reply.visibility.as_deref().unwrap_or(""),
-            idempotency_key => reply.idempotency_key,
-            lang => if reply.lang == crate::mention::Lang::Und { "" } else { reply.lang.as_str() },
+/// What one reply takes from the budget.
+fn price(action: &Action) -> Price<'static> {
+    Price { of: "reply", units: action.cost, polling: false }
+}
+
+/// Sends `reply` through `account`: one post, or the posts of a thread that are not out yet.
+pub(super) async fn send(account: &Account, home: &Home, action: &Action, reply: &Outgoing) -> Outcome {
+    if let Some(allowed) = &action.allowed
+        && !allowed.holds(&account.values(context! { extra => reply.extra })).unwrap_or(false)
+    {
+        return Outcome::Failed("the platform lets us answer only posts that speak to us; answer it on the platform".into());
+    }
+    let Some(parts) = compose::parts(action, reply) else {
+        return Outcome::Failed("the text is longer than the platform takes; shorten it".into());
+    };
+    let name = format!("reply/{}", reply.id.0);
+    let several = parts.len() > 1;
+    let mut sent = match if several { compose::sent_before(home, account, &name).await } else { Ok(Vec::new()) } {
+        Ok(sent) => sent,
+        Err(error) => return Outcome::Later { why: error.to_string(), until: None, doubtful: false },
+    };
+    for part in parts.iter().enumerate().skip(sent.len()) {
+        let (number, text) = part;
+        let one = compose::part_of(reply, number, text);
+        let (receipt, parent) = match send_one(account, action, &one, sent.last()).await {
+            (Outcome::Sent(receipt), parent) => (receipt, parent),
+            (outcome, _) => return outcome,
+        };
+        let root = sent.first().map_or_else(|| parent.root.clone(), |first: &Parent| first.root.clone());
+        sent.push(Parent { root, ..parent.of(&receipt) });
+        if several && let Err(error) = compose::remember(home, account, &name, &sent).await {
+            return Outcome::Unknown(format!("{} of {} posts are out; {error}", sent.len(), parts.len()));
         }
+        if number + 1 == parts.len() {
+            return Outcome::Sent(sent.swap_remove(0).receipt(account.clock.now()).unwrap_or(receipt));
+        }
+    }
+    match sent.into_iter().next().and_then(|first| first.receipt(account.clock.now())) {
+        Some(receipt) => Outcome::Sent(receipt),
+        None => Outcome::Failed("there is nothing to send".into()),
     }
 }
 
-/// Sends `reply` through `account`.
-pub(super) async fn send(account: &Account, action: &Action, reply: &Outgoing) -> Outcome {
+/// Sends one post; the other value is what the next one would answer.
+async fn send_one(account: &Account, action: &Action, reply: &Outgoing, before: Option<&Parent>) -> (Outcome, Parent) {
     let attempt = async {
-        account.identify().await.map_err(|error| match error {
+        let prepared = async {
+            account.identify().await?;
+            compose::values(account, action, reply, before).await
+        };
+        let (values, parent) = prepared.await.map_err(|error| match error {
             // Nothing of the reply was sent, whatever became of the question.
             Error::Broken(why) => Error::Unreached(why),
             Error::Timeout(_) | Error::TooLarge(_) | Error::Garbage(_) => Error::Unreached(error.to_string()),
             other => other,
         })?;
-        account.send(account.action_request(action, values(reply))?, false).await
+        Ok((account.send(account.action_request(action, values)?, &price(action), None).await, parent))
     };
     match attempt.await {
-        Ok(answer) => match json(&answer).ok().and_then(|json| receipt(&action.answer, &json, account.clock.now())) {
-            Some(receipt) => Outcome::Sent(receipt),
-            None => doubt(account, action, reply, "an answer without the new post").await,
-        },
-        Err(error) => judge(account, action, reply, error).await,
+        Err(error) => (judge(account, action, reply, error).await, Parent::default()),
+        Ok((Err(error), parent)) => (judge(account, action, reply, error).await, parent),
+        Ok((Ok(answer), parent)) => {
+            let json = decode(&answer, BodyAs::Json).ok();
+            let receipt = json.as_ref().and_then(|json| receipt(account, &action.answer, json));
+            let parent = Parent { values: compose::kept(account, action, json.as_ref()), ..parent };
+            match receipt {
+                Some(receipt) => (Outcome::Sent(receipt), parent),
+                None => (doubt(account, action, reply, "an answer without the new post").await, parent),
+            }
+        }
     }
 }
 
@@ -77,15 +117,19 @@ async fn judge(account: &Account, action: &Action, reply: &Outgoing, error: Erro
         Error::Spent(until) => Outcome::Later { why: text, until: Some(until), doubtful: false },
         Error::Unreached(_) | Error::Home(_) => Outcome::Later { why: text, until: None, doubtful: false },
         Error::Status { action: Do::BackOff | Do::Refresh, until, .. } => Outcome::Later { why: text, until, doubtful: false },
+        Error::Status { action: Do::Gone, .. } => Outcome::Failed(format!("{text}: the post is gone")),
         // A gateway may say 5xx for a platform that has acted.
         Error::Status { status, .. } if status >= 500 => doubt(account, action, reply, &text).await,
         Error::Status { reason, .. } => Outcome::Failed(reason.map_or(text.clone(), |reason| format!("{text}: {reason}"))),
         Error::Broken(_) | Error::Timeout(_) | Error::TooLarge(_) | Error::Garbage(_) => {
             doubt(account, action, reply, &text).await
         }
-        Error::Refused(_) | Error::Template { .. } | Error::Account { .. } | Error::File(_) | Error::Loop => {
-            Outcome::Failed(text)
-        }
+        Error::Refused(_)
+        | Error::Template { .. }
+        | Error::Account { .. }
+        | Error::File(_)
+        | Error::Loop
+        | Error::CursorLost => Outcome::Failed(text),
     }
 }
 
@@ -108,22 +152,24 @@ pub(super) async fn doubt(account: &Account, action: &Action, reply: &Outgoing, 
 /// Looks for a reply among the account's own posts.
 async fn look_up(account: &Account, action: &Action, lookup: &Lookup, reply: &Outgoing) -> Result<Option<Receipt>, Error> {
     account.identify().await?;
-    let values = account.values(values(reply));
-    let answer: Answer = account.send(account.request(Method::GET, &lookup.path, &lookup.query, &values)?, false).await?;
-    let answer = json(&answer)?;
+    let values = account.values(context! { reply => compose::plain(reply) });
+    let call = account.request(reqwest::Method::GET, &lookup.path, &lookup.query, &values)?;
+    let answer: Answer = account.send(call, &Price { units: 1, ..price(action) }, None).await?;
+    let answer = decode(&answer, BodyAs::Json)?;
     for item in lookup.records.all(&answer) {
-        if lookup.when.render(&context! { item => item, ..values.clone() })?.trim().eq_ignore_ascii_case("true") {
-            return Ok(receipt(&action.answer, item, account.clock.now()));
+        if lookup.when.holds(&context! { item => item, ..values.clone() })? {
+            return Ok(receipt(account, &action.answer, item));
         }
     }
     Ok(None)
 }
 
 /// The new post's fields.
-fn receipt(map: &AnswerMap, json: &serde_json::Value, now: Time) -> Option<Receipt> {
-    let text = |field: &Option<super::template::Field>| field.as_ref().and_then(|field| field.text(json));
+fn receipt(account: &Account, map: &AnswerMap, json: &serde_json::Value) -> Option<Receipt> {
+    let (about, now) = (account.about(), account.clock.now());
+    let text = |field: &Option<Field>| field.as_ref().and_then(|field| field.text(json, &about));
     Some(Receipt {
-        native_id: map.native_id.text(json)?,
+        native_id: map.native_id.text(json, &about)?,
         local_ref: text(&map.local_ref),
         url: text(&map.url).filter(|url| url.starts_with("https://") || url.starts_with("http://")),
         at: text(&map.posted_at).and_then(|text| time(&text, map.time_as)).unwrap_or(now),

@@ -4,6 +4,7 @@
 //! is read, with the line, the key and the remedy; unknown keys are refused.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path as FilePath, PathBuf},
 };
@@ -12,11 +13,13 @@ use serde::Deserialize;
 
 use super::{
     format::{
-        Action, ActionKind, Defaults, Do, ErrorRow, Idempotency, Identify, Ingress, Limits, Map, Order, Paging, Recorded,
-        Stream,
+        Action, ActionKind, Auth, Defaults, Dialect, Do, ErrorRow, Identify, Ingress, Join, Limits, Listen, Map, Recorded,
+        Setting, Stream, Webhook,
     },
     template::Template,
 };
+
+mod check;
 
 /// The version of the format that this program reads.
 pub const FORMAT: u8 = 1;
@@ -65,9 +68,18 @@ pub struct ConnectorFile {
     /// Names of the secrets that an account must bring.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// Plain values that an account must bring, or may.
+    #[serde(default)]
+    pub settings: Vec<Setting>,
     /// What all requests have in common.
     #[serde(default)]
     pub request: Defaults,
+    /// How to get and renew tokens.
+    #[serde(default)]
+    pub auth: Auth,
+    /// How the platform's own search is written.
+    #[serde(default)]
+    pub dialect: Dialect,
     /// How much the platform lets us ask.
     #[serde(default)]
     pub limits: Limits,
@@ -75,6 +87,11 @@ pub struct ConnectorFile {
     pub identify: Option<Identify>,
     /// Where the fields of a mention come from; a stream may bring its own.
     pub map: Option<Map>,
+    /// What is put into every record.
+    #[serde(default, rename = "join")]
+    pub joins: Vec<Join>,
+    /// What is sent to us.
+    pub webhook: Option<Webhook>,
     /// What to read.
     #[serde(default, rename = "stream")]
     pub streams: Vec<Stream>,
@@ -87,6 +104,12 @@ pub struct ConnectorFile {
     /// Tags of the account that the recorded replies are for.
     #[serde(default)]
     pub recorded_tags: Vec<String>,
+    /// Settings of that account.
+    #[serde(default)]
+    pub recorded_settings: BTreeMap<String, String>,
+    /// Listening queries of that account.
+    #[serde(default)]
+    pub recorded_queries: Vec<Listen>,
     /// Replies that test the file.
     #[serde(default, rename = "recorded")]
     pub recorded: Vec<Recorded>,
@@ -125,7 +148,7 @@ impl ConnectorFile {
             let message = error.message().replace('\n', " ");
             FileError { file: path.to_owned(), line, key, message, remedy: remedy.into() }
         })?;
-        file.check().map_err(|(header, index, key, message, remedy)| FileError {
+        check::check(&file).map_err(|check::Wrong { header, index, key, message, remedy }| FileError {
             file: path.to_owned(),
             line: line_of(text, header, index, key),
             key: Some(key.to_owned()),
@@ -137,10 +160,7 @@ impl ConnectorFile {
 
     /// The row of the error table for an answer; the defaults are those of most platforms.
     pub fn on_error(&self, status: u16, body: &serde_json::Value) -> Do {
-        let row = self
-            .errors
-            .iter()
-            .find(|row| row.status.has(status) && row.body.as_ref().is_none_or(|path| path.first(body).is_some()));
+        let row = self.errors.iter().find(|row| row.fits(status, body));
         row.map_or(
             if status == 429 {
                 Do::BackOff
@@ -161,62 +181,6 @@ impl ConnectorFile {
     /// The reply action, if the platform has one.
     pub fn reply(&self) -> Option<&Action> {
         self.actions.iter().find(|action| action.kind == ActionKind::Reply)
-    }
-
-    /// What serde cannot see: (table header, which of them, key, message, remedy).
-    fn check(&self) -> Result<(), (&'static str, usize, &'static str, String, &'static str)> {
-        let top = |key, message: &str, remedy| Err(("", 0, key, message.to_owned(), remedy));
-        if self.format != FORMAT {
-            return top("format", &format!("format {} is not {FORMAT}", self.format), "write format = 1");
-        }
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        if self.connector.is_empty() || !self.connector.bytes().all(plain) {
-            return top("connector", "a connector's name is lower-case letters, digits and _", "rename it");
-        }
-        for (index, stream) in self.streams.iter().enumerate() {
-            let fail = |key, message: String, remedy| Err(("[[stream]]", index, key, message, remedy));
-            if self.streams[..index].iter().any(|other| other.name == stream.name) {
-                return fail("name", format!("two streams are called `{}`", stream.name), "give each its own name");
-            }
-            if self.map_of(stream).is_none() {
-                return fail("map", "no map says where the fields come from".into(), "add [map] or [stream.map]");
-            }
-            if self.ingress == Ingress::Poll && stream.revisit.is_none() && stream.cursor.is_none() {
-                return fail("cursor", "a polled stream needs a cursor".into(), "name what to remember: cursor = \"$.id\"");
-            }
-            if stream.order == Order::NewestFirst && matches!(stream.page, Paging::Cursor) {
-                return fail(
-                    "page",
-                    "kind cursor walks upwards".into(),
-                    "set order = \"oldest_first\" or page by link, token or offset",
-                );
-            }
-            if stream.pace == 0 || stream.max_pages == 0 || stream.first_pages == 0 {
-                return fail("pace", "pace, max_pages and first_pages start at 1".into(), "write 1 or more");
-            }
-            if stream.revisit.as_ref().is_some_and(|revisit| revisit.batch == 0 || revisit.limit == 0) {
-                return fail("revisit", "batch and limit start at 1".into(), "write 1 or more");
-            }
-        }
-        for (index, action) in self.actions.iter().enumerate() {
-            let fail = |key, message: &str, remedy| Err(("[[action]]", index, key, message.to_owned(), remedy));
-            if action.idempotency == Idempotency::Lookup && action.lookup.is_none() {
-                return fail("idempotency", "lookup needs to know where to look", "add [action.lookup]");
-            }
-            if !action.form.is_empty() && !action.json.is_empty() {
-                return fail("form", "an action sends a form or JSON, not both", "remove one of them");
-            }
-            if reqwest::Method::from_bytes(action.method.as_bytes()).is_err() {
-                return fail("method", "this is no HTTP method", "write POST or PUT");
-            }
-        }
-        for (index, recorded) in self.recorded.iter().enumerate() {
-            if recorded.reply.is_some() == recorded.body.is_some() {
-                let message = "a recorded reply has a file or a body, one of them".to_owned();
-                return Err(("[[recorded]]", index, "reply", message, "write reply = \"page.json\" or body = \"...\""));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where mentions go and replies come from: the bus and the desk, or a tray that a test looks into.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -11,7 +11,7 @@ use crate::{
     bus::{Bus, Entry},
     case::ReplyId,
     clock::Time,
-    desk::{Capability, Desk, Outgoing, Receipt, Watched},
+    desk::{Capability, Desk, Outgoing, Receipt, Watched, Wishes},
     mention::Envelope,
 };
 
@@ -45,6 +45,10 @@ pub struct Kept {
     pub mentions: Vec<Envelope>,
     /// Cursors by name.
     pub cursors: BTreeMap<String, String>,
+    /// What accounts keep, by account and name.
+    pub states: BTreeMap<(String, String), String>,
+    /// First posts of the threads of open cases.
+    pub threads: Vec<Watched>,
     /// After so many more appends, they fail: a crash.
     pub appends_left: Option<usize>,
     /// What revisits look at.
@@ -57,6 +61,8 @@ pub struct Kept {
     pub refused_outcomes: usize,
     /// What became of replies: id, and `sent URI`, `failed REASON`, `retry TIME` or `unknown REASON`.
     pub outcomes: Vec<(ReplyId, String)>,
+    /// Ids of deliveries, by account.
+    pub deliveries: BTreeSet<(String, String)>,
     /// What accounts can do.
     pub capabilities: BTreeMap<String, Capability>,
 }
@@ -131,6 +137,85 @@ impl Home {
                 tray.with(|kept| kept.cursors.insert(name.to_owned(), value.to_owned()));
                 Ok(())
             }
+        }
+    }
+
+    /// What people want of the sources; a tray has nobody who wants anything.
+    pub(super) async fn wishes(&self) -> Result<Wishes, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.wishes().await.map_err(failed),
+            Home::Tray(_) => Ok(Wishes::default()),
+        }
+    }
+
+    /// Tells people how what is sent to an account fares.
+    pub(super) async fn tell_sent(&self, account: &str, status: &str) -> Result<(), Error> {
+        match self {
+            Home::Live { desk, .. } => desk.save_source_state(account, "sent", status).await.map_err(failed),
+            Home::Tray(_) => Ok(()),
+        }
+    }
+
+    /// Tells people what the configuration has an account listen for.
+    pub(super) async fn tell_listening(&self, account: &str, queries: &str) -> Result<(), Error> {
+        match self {
+            Home::Live { desk, .. } => desk.save_source_state(account, "listen", queries).await.map_err(failed),
+            Home::Tray(_) => Ok(()),
+        }
+    }
+
+    /// Whether a delivery to an account was taken.
+    pub(super) async fn knows_delivery(&self, account: &str, id: &str) -> Result<bool, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.knows_delivery(account, id).await.map_err(failed),
+            Home::Tray(tray) => Ok(tray.with(|kept| kept.deliveries.contains(&(account.to_owned(), id.to_owned())))),
+        }
+    }
+
+    /// Remembers a delivery whose mentions are durable; false if it was known.
+    pub(super) async fn keep_delivery(&self, account: &str, id: &str) -> Result<bool, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.keep_delivery(account, id).await.map_err(failed),
+            Home::Tray(tray) => Ok(tray.with(|kept| kept.deliveries.insert((account.to_owned(), id.to_owned())))),
+        }
+    }
+
+    /// What an account keeps under a name.
+    pub(super) async fn state(&self, account: &str, name: &str) -> Result<Option<String>, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.source_state(account, name).await.map_err(failed),
+            Home::Tray(tray) => Ok(tray.with(|kept| kept.states.get(&(account.to_owned(), name.to_owned())).cloned())),
+        }
+    }
+
+    /// Keeps something of an account under a name.
+    pub(super) async fn save_state(&self, account: &str, name: &str, value: &str) -> Result<(), Error> {
+        match self {
+            Home::Live { desk, .. } => desk.save_source_state(account, name, value).await.map_err(failed),
+            Home::Tray(tray) => {
+                tray.with(|kept| kept.states.insert((account.to_owned(), name.to_owned()), value.to_owned()));
+                Ok(())
+            }
+        }
+    }
+
+    /// The global id of a stored mention that is called so, globally or by the platform's API.
+    pub(super) async fn native_id(&self, source: &str, local_ref: &str) -> Result<Option<String>, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.native_id(source, local_ref).await.map_err(failed),
+            Home::Tray(tray) => Ok(tray.with(|kept| {
+                let known =
+                    kept.mentions.iter().find(|one| one.local_ref.as_deref() == Some(local_ref) || one.native_id == local_ref);
+                known.map(|one| one.native_id.clone())
+            })),
+        }
+    }
+
+    /// First posts of the threads of open cases, newest first.
+    pub(super) async fn open_threads(&self, source: &str, since: Time, limit: usize) -> Result<Vec<Watched>, Error> {
+        match self {
+            Home::Live { desk, .. } => desk.open_threads(source, since, limit).await.map_err(failed),
+            Home::Tray(tray) => Ok(tray.with(|kept| kept.threads.iter().take(limit).cloned().collect())),
         }
     }
 

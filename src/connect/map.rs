@@ -24,6 +24,8 @@ pub(super) struct Facts<'walk> {
     pub matched: Option<&'walk Match>,
     /// Now.
     pub now: Time,
+    /// What fields may read besides the item.
+    pub about: &'walk minijinja::Value,
 }
 
 /// Makes a mention of `item`.
@@ -31,10 +33,10 @@ pub(super) struct Facts<'walk> {
 /// # Errors
 /// Why it is none, as a word for the metrics.
 pub(super) fn mention(map: &Map, item: &Json, facts: &Facts<'_>) -> Result<Envelope, &'static str> {
-    let text = |field: &Option<Field>| field.as_ref().and_then(|field| field.text(item));
+    let text = |field: &Option<Field>| field.as_ref().and_then(|field| field.text(item, facts.about));
     let count =
         |field: &Option<Field>| text(field).and_then(|text| text.parse::<f64>().ok()).map(|number| number.max(0.0) as u64);
-    let native_id = map.native_id.text(item).ok_or("no_id")?;
+    let native_id = map.native_id.text(item, facts.about).ok_or("no_id")?;
     let source = text(&map.source).unwrap_or_else(|| facts.source.to_owned());
     let op = match text(&map.op).as_deref() {
         Some("delete") => Op::Delete,
@@ -91,14 +93,31 @@ pub(super) fn mention(map: &Map, item: &Json, facts: &Facts<'_>) -> Result<Envel
             let [replies, shares, likes] = counts.map(Option::unwrap_or_default);
             Engagement { replies, shares, likes }
         }),
-        media: map.media.as_ref().map(|field| field.texts(item)).unwrap_or_default(),
+        media: map.media.as_ref().map(|field| field.texts(item, facts.about)).unwrap_or_default(),
+        extra: map.extra.iter().filter_map(|(name, field)| Some((name.clone(), field.text(item, facts.about)?))).collect(),
     })
+}
+
+/// Writes a time as `format`, so that a platform reads it as it writes it.
+pub(super) fn written(at: Time, format: TimeFormat) -> String {
+    let zoned = at.timestamp().to_zoned(jiff::tz::TimeZone::UTC);
+    match format {
+        TimeFormat::Rfc3339 => at.to_string(),
+        TimeFormat::Rfc2822 => jiff::fmt::rfc2822::to_string(&zoned).unwrap_or_default(),
+        TimeFormat::Unix => (at.0 / 1_000).to_string(),
+        TimeFormat::UnixMs => at.0.to_string(),
+        TimeFormat::Day => zoned.strftime("%Y%m%d").to_string(),
+    }
 }
 
 /// Reads a time written as `format`.
 pub(super) fn time(text: &str, format: TimeFormat) -> Option<Time> {
     match format {
-        TimeFormat::Rfc3339 => Time::parse(text),
+        TimeFormat::Rfc3339 => Time::parse(text).or_else(|| {
+            let at = jiff::Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text).ok()?;
+            Some(Time(at.as_millisecond()))
+        }),
+        TimeFormat::Rfc2822 => Some(Time(jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_millisecond())),
         TimeFormat::Unix => text.parse::<f64>().ok().map(|seconds| Time((seconds * 1_000.0) as i64)),
         TimeFormat::UnixMs => text.parse().ok().map(Time),
         TimeFormat::Day => {
@@ -124,7 +143,7 @@ mod tests {
     fn mapped(map: &Map, item: &Json) -> Result<Envelope, &'static str> {
         let own = OwnIds::default();
         own.add("p:host", "me");
-        mention(map, item, &Facts { source: "p:host", own: &own, matched: None, now: NOW })
+        mention(map, item, &Facts { source: "p:host", own: &own, matched: None, now: NOW, about: &minijinja::context! {} })
     }
 
     #[test]
@@ -149,9 +168,10 @@ mod tests {
             shares = "$.n.shares"
             likes = "$.n.likes"
             media = "$.media[*].url"
+            extra = { cid = "$.cid", none = "$.none" }
         "#);
         let item = json!({
-            "uri": "u:1", "id": 1, "thread": "t", "parent": "0", "by": {"id": "a", "handle": "min", "name": "민지", "followers": 12},
+            "uri": "u:1", "cid": "c1", "id": 1, "thread": "t", "parent": "0", "by": {"id": "a", "handle": "min", "name": "민지", "followers": 12},
             "html": "<p>안녕<br>하세요</p>", "lang": "ko", "url": "https://host/1", "at": "2026-11-20T03:00:00Z",
             "edited": "2026-11-20T03:01:00Z", "seen_by": "public", "n": {"replies": 1, "shares": 2, "likes": 3},
             "media": [{"url": "https://host/a.png"}, {"url": "https://host/b.png"}],
@@ -185,6 +205,7 @@ mod tests {
                 visibility: Some("public".into()),
                 engagement: Some(Engagement { replies: 1, shares: 2, likes: 3 }),
                 media: vec!["https://host/a.png".into(), "https://host/b.png".into()],
+                extra: [("cid".to_owned(), "c1".to_owned())].into(),
             }
         );
         let bytes = serde_json::to_vec(&mention).unwrap();
@@ -201,9 +222,11 @@ mod tests {
     }
 
     #[test]
-    fn times_come_in_four_forms() {
+    fn times_come_in_many_forms() {
         for (text, format, expected) in [
             ("2026-11-20T03:00:00.123Z", TimeFormat::Rfc3339, "2026-11-20T03:00:00.123Z"),
+            ("2026-11-20T12:10:00+0900", TimeFormat::Rfc3339, "2026-11-20T03:10:00.000Z"),
+            ("Fri, 20 Nov 2026 12:00:00 +0900", TimeFormat::Rfc2822, "2026-11-20T03:00:00.000Z"),
             ("1795000000.5", TimeFormat::Unix, "2026-11-18T11:06:40.500Z"),
             ("1795000000500", TimeFormat::UnixMs, "2026-11-18T11:06:40.500Z"),
             ("20261120", TimeFormat::Day, "2026-11-20T00:00:00.000Z"),

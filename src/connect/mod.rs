@@ -15,14 +15,26 @@ use url::Url;
 
 mod account;
 mod action;
+mod ask;
+mod auth;
+mod body;
+mod compose;
+mod decode;
+mod facets;
 mod file;
+mod follow;
 mod format;
 mod guard;
+mod health;
 mod home;
 mod html;
+mod jwt;
 mod limits;
 mod lines;
+mod listen;
+mod live;
 mod map;
+mod mark;
 mod outbox;
 mod page;
 mod poll;
@@ -30,17 +42,26 @@ mod recorded;
 mod request;
 mod revisit;
 mod run;
+mod seal;
+mod socket;
+mod sse;
 mod template;
+mod trial;
+mod walk;
+mod webhook;
 
 pub use account::{Account, OwnIds};
 pub use file::{ConnectorFile, FileError};
-pub use format::Do;
+pub use format::{Do, Listen};
+pub use health::{BudgetStatus, FailureStatus, State, Status};
 pub use home::{Home, Tray};
 pub use html::html_to_text;
 pub use outbox::Outbox;
 pub use poll::{Poller, Walk};
 pub use recorded::{Asked, Fault, Playback, Report, test_account, test_file};
 pub use run::{Connect, load_files};
+pub use trial::{SCHEMA, new_file, test_live};
+pub use webhook::Hooks;
 
 pub use crate::secret::Secret;
 
@@ -52,6 +73,9 @@ use crate::clock::Time;
 pub struct Config {
     /// The folder of the connector files.
     pub directory: PathBuf,
+    /// Where the key is that seals tokens which must survive a restart; without one they are not kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_key: Option<SecretSource>,
     /// Our accounts and listening posts.
     pub accounts: Vec<AccountConfig>,
 }
@@ -79,6 +103,12 @@ pub struct AccountConfig {
     /// Where its secrets are.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretSource>,
+    /// Plain values that its connector asks for.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// What to listen for, beyond what speaks to us.
+    #[serde(default)]
+    pub listen: Vec<Listen>,
     /// Hashtags to listen to, without the #.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -104,6 +134,8 @@ impl AccountConfig {
             handle: String::new(),
             native_id: None,
             secrets: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            listen: Vec::new(),
             tags: Vec::new(),
             interval: five_seconds(),
             allow_private: false,
@@ -205,6 +237,9 @@ pub enum Error {
     /// No request is left in this window.
     #[error("rate budget spent until {0}")]
     Spent(Time),
+    /// The platform does not remember as far back as the cursor.
+    #[error("the cursor is older than the platform remembers")]
+    CursorLost,
     /// The same page came twice in one walk.
     #[error("pages go round in a circle")]
     Loop,
@@ -241,6 +276,7 @@ impl Error {
             Error::Timeout(_) => "timeout",
             Error::TooLarge(_) => "too_large",
             Error::Garbage(_) | Error::Loop => "garbage",
+            Error::CursorLost => "client_error",
             Error::File(_) | Error::Account { .. } | Error::Refused(_) | Error::Template { .. } => "refused",
             Error::Home(_) => "not_kept",
         }
@@ -256,10 +292,13 @@ crate::metrics! {
         items: IntCounterVec = "moksori_connect_items_total" ["connector", "stream"],
         /// Seconds from a post's own time until it was durable here; worry when it nears the first response's promise.
         lag: HistogramVec = "moksori_connect_lag_seconds" ["connector"] (LAG_SECONDS),
-        /// Records that became no mention: no_item, no_id, no_author, broken_line, page_cap.
+        /// Records that became no mention: no_item, no_id, no_author, broken_line, page_cap,
+        /// filtered, foreign_language, unknown_post, no_event.
         discarded: IntCounterVec = "moksori_connect_discarded_total" ["connector", "reason"],
         /// Replies by outcome: sent, retried, failed, unknown.
         replies: IntCounterVec = "moksori_connect_replies_total" ["connector", "outcome"],
+        /// Deliveries sent to us by outcome: accepted, duplicate, unsigned, stale, malformed, too_large, limited, not_kept, paused.
+        deliveries: IntCounterVec = "moksori_connect_deliveries_total" ["connector", "outcome"],
         /// 1 while the last walk of a stream went well, 0 while it waits after a failure.
         up: IntGaugeVec = "moksori_connect_stream_up" ["account", "stream"],
     }

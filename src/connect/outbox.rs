@@ -21,6 +21,7 @@ use crate::{
     clock::Time,
     crash,
     desk::{Capability, Outgoing},
+    text::LengthRule,
 };
 
 /// Attempts after which a person decides; with back-off that is over half an hour.
@@ -39,6 +40,9 @@ pub struct Outbox {
 impl Outbox {
     /// An outbox for the accounts whose platforms take replies.
     pub fn new(home: Home, accounts: &[Arc<Account>]) -> Outbox {
+        for account in accounts {
+            account.keep_at(&home, None);
+        }
         let accounts = accounts.iter().map(|account| (account.config.key.clone(), account.clone())).collect();
         Outbox { home, accounts, doubtful: BTreeSet::new(), untold: None }
     }
@@ -50,7 +54,8 @@ impl Outbox {
     pub async fn announce(&self) -> Result<(), Error> {
         for (key, account) in &self.accounts {
             let action = account.file.reply();
-            let length = action.and_then(|action| action.length.clone());
+            let parts = action.and_then(|action| action.thread.as_ref()).map(|thread| thread.max);
+            let length = action.and_then(|action| action.length.clone()).map(|length| LengthRule { parts, ..length });
             self.home.set_account(key, Capability { reply: action.is_some(), length }).await?;
         }
         Ok(())
@@ -66,7 +71,7 @@ impl Outbox {
             let Some((account, action)) = self.way(&reply) else { continue };
             // Keys are forgotten in time, and some servers know none: a look comes first where there is one.
             let outcome = match doubt(&account, &action, &reply, "stopped while it was being sent").await {
-                Outcome::Later { .. } => send(&account, &action, &reply).await,
+                Outcome::Later { .. } => send(&account, &self.home, &action, &reply).await,
                 outcome => outcome,
             };
             self.untold = Some((account, reply, outcome));
@@ -100,7 +105,7 @@ impl Outbox {
         match self.way(&reply) {
             Some((account, action)) => {
                 crash::point("outbox");
-                let outcome = send(&account, &action, &reply).await;
+                let outcome = send(&account, &self.home, &action, &reply).await;
                 crash::point("outbox");
                 self.untold = Some((account, reply, outcome));
                 self.tell().await?;

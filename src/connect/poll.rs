@@ -1,22 +1,23 @@
-//! One stream of one account: a step is one walk over what is new there.
+//! One stream of one account: when it is looked at again, and what becomes of each record.
 //!
-//! Upwards (`oldest_first`), the cursor moves with every page; downwards (`newest_first`, and the
-//! first walk of any stream), it moves when the walk is over. It never moves before the pages are
-//! durable, so a crash reads some posts twice and loses none; the desk knows them by their id.
+//! A step is one walk ([`super::walk`]). It comes again after the account's interval; sooner where posts
+//! come, later where a platform's allowance has to last. After a failure it waits longer each time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use minijinja::context;
-use reqwest::Method;
 use serde_json::Value as Json;
 
 use super::{
-    Account, Error, Home,
-    format::{Do, Ingress, Order, Paging, Stream},
-    limits::{back_off, back_off_at_home},
-    lines, map,
-    page::{Circle, Page, Step, read},
-    revisit,
+    Account, Error, Home, Listen,
+    format::{Ingress, Map, Stream},
+    limits::{Price, back_off, back_off_at_home},
+    listen::{self, Shard, Verdict},
+    map,
+    request::Validators,
 };
 use crate::{
     clock::Time,
@@ -27,12 +28,8 @@ use crate::{
 /// How long a stream rests that only a person can put right.
 const REST: Duration = Duration::from_secs(15 * 60);
 
-/// Mentions that a downward walk holds back, so that the oldest are appended first.
-const HELD: usize = 2_000;
-
-/// Posts that a downward walk knows again: more than any page has, for late ones lie between them, and
-/// some may be deleted before the next walk.
-const MARKS: usize = 200;
+/// Walks that find nothing after which a stream is idle.
+const IDLE: u32 = 3;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,33 +40,68 @@ pub struct Walk {
     pub items: usize,
 }
 
+/// What a walk is for, where a stream is walked several times.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Topic {
+    /// The hashtag.
+    pub tag: String,
+    /// The part of a listening query.
+    pub shard: Option<Arc<Shard>>,
+}
+
 /// One stream of one account.
 #[derive(Debug)]
 pub struct Poller {
     pub(super) account: Arc<Account>,
     pub(super) home: Home,
+    pub(super) topic: Topic,
+    pub(super) validators: Mutex<Validators>,
     at: usize,
-    tag: String,
     failures: u32,
+    empty: u32,
+    live: bool,
     next_at: Time,
 }
 
 impl Poller {
-    /// All streams of an account; one for each tag where a stream is about tags.
-    pub fn of(account: &Arc<Account>, home: &Home) -> Vec<Poller> {
+    /// All streams of an account; one for each tag or query where a stream is about those.
+    ///
+    /// # Errors
+    /// When a listening query of the account cannot be read.
+    pub fn of(account: &Arc<Account>, home: &Home) -> Result<Vec<Poller>, Error> {
+        Poller::hearing(account, home, &account.config.listen)
+    }
+
+    /// The same, with these listening queries instead of the configuration's.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn hearing(account: &Arc<Account>, home: &Home, heard: &[Listen]) -> Result<Vec<Poller>, Error> {
         let mut pollers = Vec::new();
         for (at, stream) in account.file.streams.iter().enumerate() {
-            let tags = if stream.per_tag { account.config.tags.as_slice() } else { &[String::new()] };
-            pollers.extend(tags.iter().map(|tag| Poller {
+            let topics = if stream.per_tag {
+                let tags = account.config.tags.iter();
+                tags.map(|tag| Topic { tag: tag.trim_start_matches('#').to_owned(), shard: None }).collect()
+            } else if stream.per_query {
+                let shards = listen::shards(heard, &account.file.dialect);
+                let shards = shards.map_err(|reason| Error::Account { account: account.config.key.clone(), reason })?;
+                shards.into_iter().map(|shard| Topic { tag: String::new(), shard: Some(Arc::new(shard)) }).collect()
+            } else {
+                vec![Topic::default()]
+            };
+            pollers.extend(topics.into_iter().map(|topic| Poller {
                 account: account.clone(),
                 home: home.clone(),
+                topic,
+                validators: Mutex::default(),
                 at,
-                tag: tag.trim_start_matches('#').to_owned(),
                 failures: 0,
+                empty: 0,
+                live: false,
                 next_at: Time(0),
             }));
         }
-        pollers
+        Ok(pollers)
     }
 
     /// The stream's name.
@@ -77,9 +109,9 @@ impl Poller {
         &self.stream().name
     }
 
-    /// Whether it looks again at known posts; one account of each source does.
+    /// Whether it looks again at known posts or walks known threads; one account of each source does.
     pub fn revisits(&self) -> bool {
-        self.stream().revisit.is_some()
+        !self.stream().discovers()
     }
 
     /// Whom it polls for.
@@ -87,9 +119,33 @@ impl Poller {
         &self.account
     }
 
+    /// Notes how its live connection fares, beside its walks.
+    pub(super) async fn note_live(&self, result: &Result<Walk, Error>, next_at: Time) {
+        let name = if self.walks() { format!("{}/live", self.cursor_name()) } else { self.cursor_name() };
+        self.account.note(&name, result, next_at).await;
+    }
+
+    /// Whether it is walked at all: a stream may be nothing but a live connection.
+    pub(super) fn walks(&self) -> bool {
+        !self.stream().path.is_empty() || self.account.file.ingress != Ingress::Poll
+    }
+
     /// When the next step does something.
     pub fn next_at(&self) -> Time {
         self.next_at
+    }
+
+    /// While a live connection brings the posts, the walk is only a sweep; when one opens or breaks, the gap is walked at once.
+    pub(super) fn set_live(&mut self, live: bool) {
+        if self.live != live {
+            self.next_at = Time(0);
+        }
+        self.live = live;
+    }
+
+    /// When the next walk is due; never where there is nothing to walk.
+    pub(super) fn next_walk(&self) -> Time {
+        if self.walks() { self.next_at } else { Time::NEVER }
     }
 
     pub(super) fn stream(&self) -> &Stream {
@@ -98,8 +154,18 @@ impl Poller {
 
     /// The name of its cursor.
     pub(super) fn cursor_name(&self) -> String {
-        let tag = if self.tag.is_empty() { String::new() } else { format!("/{}", self.tag) };
-        format!("{}/{}{tag}", self.account.config.key, self.stream().name)
+        let topic = match &self.topic.shard {
+            Some(shard) => format!("/{}", shard.cursor),
+            None if self.topic.tag.is_empty() => String::new(),
+            None => format!("/{}", self.topic.tag),
+        };
+        format!("{}/{}{topic}", self.account.config.key, self.stream().name)
+    }
+
+    /// What one of its requests takes.
+    pub(super) fn price(&self) -> Price<'_> {
+        let stream = self.stream();
+        Price { of: &stream.name, units: stream.cost, polling: true }
     }
 
     /// Walks once, unless it is too early; and says in [`Poller::next_at`] when to come again.
@@ -107,17 +173,28 @@ impl Poller {
     /// # Errors
     /// Why the walk broke off. What was appended until then is kept; the cursor is where it can go on.
     pub async fn step(&mut self) -> Result<Walk, Error> {
-        if self.account.clock.now() < self.next_at {
+        let now = self.account.clock.now();
+        if now < self.next_at {
             return Ok(Walk::default());
         }
-        let result = self.walk().await;
+        if let Err(until) = self.account.permit(now) {
+            self.next_at = until;
+            return Ok(Walk::default());
+        }
+        let result = async {
+            self.account.recall_budget().await?;
+            self.walk().await
+        }
+        .await;
         let now = self.account.clock.now();
+        self.validators.lock().unwrap_or_else(PoisonError::into_inner).end(result.is_ok());
         let up = self.account.metrics.up.with_label_values(&[self.account.config.key.as_str(), self.stream_name()]);
         self.next_at = match &result {
-            Ok(_) => {
+            Ok(walk) => {
                 self.failures = 0;
                 up.set(1);
-                now.plus(self.account.config.interval.saturating_mul(self.stream().pace))
+                self.empty = if walk.items > 0 { 0 } else { self.empty.saturating_add(1) };
+                now.plus(self.pause(now, walk))
             }
             Err(Error::Spent(until)) => *until,
             Err(error) => {
@@ -131,152 +208,87 @@ impl Poller {
                 }
             }
         };
+        self.account.note(&self.cursor_name(), &result, self.next_at).await;
         result
     }
 
-    async fn walk(&self) -> Result<Walk, Error> {
-        if self.account.file.ingress == Ingress::File {
-            return lines::read(self).await;
-        }
-        self.account.identify().await?;
-        if self.revisits() {
-            return revisit::look_again(self).await;
-        }
-        let stream = self.stream();
-        let saved = self.home.cursor(&self.cursor_name()).await?;
-        let marks: Option<Vec<String>> = saved.and_then(|saved| serde_json::from_str(&saved).ok());
-        match (stream.order, marks) {
-            (Order::OldestFirst, Some(marks)) if !marks.is_empty() => self.up(marks).await,
-            (Order::OldestFirst, _) => self.down(&stream.first, stream.first_pages, None).await,
-            (Order::NewestFirst, None) => self.down(&stream.page, stream.first_pages, None).await,
-            (Order::NewestFirst, marks) => self.down(&stream.page, stream.max_pages, marks).await,
-        }
-    }
-
-    /// From the oldest mark upwards. Posts that were numbered before the newest mark but shown after it
-    /// lie among the marks; those that are marks themselves are known.
-    async fn up(&self, mut marks: Vec<String>) -> Result<Walk, Error> {
-        let stream = self.stream();
-        let (mut walk, mut circle, mut step) = (Walk::default(), Circle::default(), Step::first());
-        let mut cursor = marks[0].clone();
-        for _ in 0..stream.max_pages {
-            let Some(mut page) = self.page(&stream.page, &step, &cursor).await? else { break };
-            let seen: Vec<String> = page.records.iter().map(|(own, _)| own.clone()).collect();
-            page.records.retain(|(own, _)| !marks.contains(own));
-            let Some(newest) = seen.last().filter(|_| !page.records.is_empty()) else { break };
-            walk.pages += 1;
-            circle.pass(&page)?;
-            cursor.clone_from(newest);
-            marks.retain(|mark| !seen.contains(mark));
-            marks.extend(seen);
-            marks.drain(..marks.len().saturating_sub(stream.overlap + 1));
-            walk.items += self.keep(self.mentions(&page)).await?;
-            self.save(&marks).await?;
-            match page.next {
-                Some(next) => step = next,
-                None => break,
-            }
-        }
-        Ok(walk)
-    }
-
-    /// From the newest downwards, to a page that has a mark of the last walk; none before the first.
-    async fn down(&self, paging: &Paging, most: u32, marks: Option<Vec<String>>) -> Result<Walk, Error> {
-        let stream = self.stream();
-        let first_walk = marks.is_none();
-        let marks = marks.unwrap_or_default();
-        let (mut walk, mut circle, mut step) = (Walk::default(), Circle::default(), Step::first());
-        // Pages as they come, newest first; each of them is oldest first.
-        let mut held: Vec<Vec<Envelope>> = Vec::new();
-        let mut seen: Vec<Vec<String>> = Vec::new();
-        for number in 1..=most {
-            let Some(mut page) = self.page(paging, &step, "").await? else { break };
-            let count = page.records.len();
-            page.records.retain(|(cursor, _)| !marks.contains(cursor));
-            if page.records.is_empty() {
-                break;
-            }
-            walk.pages += 1;
-            circle.pass(&page)?;
-            seen.push(page.records.iter().map(|(cursor, _)| cursor.clone()).collect());
-            held.push(self.mentions(&page));
-            if held.iter().map(Vec::len).sum::<usize>() >= HELD {
-                walk.items += self.release(&mut held).await?;
-            }
-            match page.next {
-                Some(next) if page.records.len() == count => step = next,
-                _ => break,
-            }
-            if number == most && !first_walk {
-                self.discard("page_cap", 1);
-                tracing::warn!(
-                    account = %self.account.config.key,
-                    stream = %stream.name,
-                    "a walk ended at max_pages; older posts are left out"
-                );
-            }
-        }
-        walk.items += self.release(&mut held).await?;
-        if !seen.is_empty() {
-            let keep = if stream.order == Order::OldestFirst { stream.overlap + 1 } else { MARKS };
-            let all: Vec<String> = marks.into_iter().chain(seen.into_iter().rev().flatten()).collect();
-            self.save(&all[all.len().saturating_sub(keep)..]).await?;
-        }
-        Ok(walk)
-    }
-
-    /// Remembers how far the stream is read: marks of the newest posts, the newest last.
-    async fn save(&self, marks: &[String]) -> Result<(), Error> {
-        let text = serde_json::to_string(marks).map_err(|error| Error::Home(error.to_string()))?;
-        self.home.save_cursor(&self.cursor_name(), &text).await
-    }
-
-    async fn release(&self, held: &mut Vec<Vec<Envelope>>) -> Result<usize, Error> {
-        self.keep(held.drain(..).rev().flatten().collect()).await
-    }
-
-    /// One page; none where the file says that there is nothing to see.
-    async fn page(&self, paging: &Paging, step: &Step, cursor: &str) -> Result<Option<Page>, Error> {
-        let call = match step {
-            Step::Ask { number, token, offset } => {
-                let page = context! { number => number, token => token, offset => offset };
-                self.account.stream_request(self.stream(), context! { cursor => cursor, tag => self.tag, page => page }, &[])?
-            }
-            Step::Follow(url) => self.account.request_of(Method::GET, url.clone(), &self.account.values(context! {}))?,
+    /// How long to wait after a walk that went well. The interval is the goal: a post is not older than it when it
+    /// is seen. Where posts come it is halved if the platform's window allows, and an allowance that would not last
+    /// goes before it, to streams where posts come twice as much as to idle ones.
+    fn pause(&self, now: Time, walk: &Walk) -> Duration {
+        let (stream, goal) = (self.stream(), self.account.config.interval);
+        let requests = u32::try_from(walk.pages).unwrap_or(u32::MAX).saturating_add(1);
+        let (all_requests, all_units) = {
+            let mut walks = self.account.walks.lock().unwrap_or_else(PoisonError::into_inner);
+            walks.insert(self.cursor_name(), (requests, requests.saturating_mul(stream.cost)));
+            walks.values().fold((0_u32, 0_u32), |(a, b), (c, d)| (a.saturating_add(*c), b.saturating_add(*d)))
         };
-        match self.account.send(call, true).await {
-            Ok(answer) => read(&answer, self.stream(), paging, step).map(Some),
-            Err(Error::Status { action: Do::Skip, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The mentions of a page, oldest first; what is none is counted.
-    fn mentions(&self, page: &Page) -> Vec<Envelope> {
-        page.records.iter().filter_map(|(_, record)| self.mention(record)).collect()
+        let (window, allowance) = {
+            let budget = self.account.budget.lock().unwrap_or_else(PoisonError::into_inner);
+            budget.pace(now, &stream.name, all_requests, all_units)
+        };
+        let pace = if self.live { stream.pace_live } else { stream.pace };
+        let base = goal.saturating_mul(pace);
+        let base = if self.empty == 0 && pace == 1 { (base / 2).max(window).min(base) } else { base };
+        let weight = if self.empty == 0 {
+            0.75
+        } else if self.empty >= IDLE {
+            1.5
+        } else {
+            1.0
+        };
+        base.max(allowance.mul_f64(weight))
     }
 
     /// The mention of one record.
     pub(super) fn mention(&self, record: &Json) -> Option<Envelope> {
+        let map = self.account.file.map_of(self.stream())?;
+        self.mention_by(map, record)
+    }
+
+    /// The mention that `map` makes of a record; what is none is counted.
+    pub(super) fn mention_by(&self, map: &Map, record: &Json) -> Option<Envelope> {
         let stream = self.stream();
-        let matched = stream.revisit.is_none().then(|| Match {
+        let shard = self.topic.shard.as_ref();
+        let query = match (shard, &stream.matched) {
+            (Some(shard), _) => Some(shard.name.clone()),
+            (None, matched) => matched.as_ref().and_then(|query| query.render(&context! { tag => self.topic.tag }).ok()),
+        };
+        let matched = stream.discovers().then(|| Match {
             brand: self.account.config.brand.clone(),
             account: self.account.config.key.clone(),
             addressed: stream.addressed,
-            query: stream.matched.as_ref().and_then(|query| query.render(&context! { tag => self.tag }).ok()),
+            query,
         });
         let item = match &stream.item {
             Some(path) => path.first(record).ok_or("no_item"),
             None => Ok(record),
         };
+        // What was joined stands beside the post.
+        let with_joined = item.ok().filter(|_| stream.item.is_some()).zip(record.get("joined")).and_then(|(item, joined)| {
+            let mut item = item.clone();
+            item.as_object_mut()?.insert("joined".into(), joined.clone());
+            Some(item)
+        });
+        let item = item.map(|item| with_joined.as_ref().unwrap_or(item));
         let facts = map::Facts {
             source: &self.account.source,
             own: &self.account.own,
             matched: matched.as_ref(),
             now: self.account.clock.now(),
+            about: &self.account.about(),
         };
-        let map = self.account.file.map_of(stream)?;
-        item.and_then(|item| map::mention(map, item, &facts)).map_err(|reason| self.discard(reason, 1)).ok()
+        let mention = item.and_then(|item| map::mention(map, item, &facts)).map_err(|reason| self.discard(reason, 1)).ok()?;
+        if mention.op == Op::Delete {
+            return Some(mention);
+        }
+        match shard.map_or(Verdict::Caught, |shard| shard.judge(&mention)) {
+            Verdict::Caught => Some(mention),
+            Verdict::Other(reason) => {
+                self.discard(reason, 1);
+                None
+            }
+        }
     }
 
     /// Appends mentions and counts them once they are durable.
@@ -289,9 +301,10 @@ impl Poller {
         crash::point("connect");
         metrics.items.with_label_values(&[connector, self.stream_name()]).inc_by(count as u64);
         let now = self.account.clock.now();
-        for at in posted {
-            metrics.lag.with_label_values(&[connector]).observe(now.since(at).as_secs_f64());
+        for at in &posted {
+            metrics.lag.with_label_values(&[connector]).observe(now.since(*at).as_secs_f64());
         }
+        self.account.newest(&self.cursor_name(), posted.into_iter().max());
         Ok(count)
     }
 

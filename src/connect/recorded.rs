@@ -17,16 +17,21 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{Response, StatusCode, header},
+    http::{HeaderName, Response, StatusCode, header, request::Parts},
 };
-use futures_util::{StreamExt, stream};
+use futures_util::{SinkExt, StreamExt, stream};
+use hyper_util::rt::TokioIo;
 use serde_json::Value as Json;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use url::Url;
 
 use super::{
-    Account, AccountConfig, ConnectorFile, Error, FileError, Home, Metrics, OwnIds, Poller, Secret, SecretSource, Tray,
-    format::{Ingress, Recorded},
+    Account, AccountConfig, ConnectorFile, Error, FileError, Home, Hooks, Metrics, OwnIds, Poller, Secret, SecretSource, Tray,
+    format::{Ingress, Played, Recorded},
+    jwt,
+    live::Connection,
+    socket::accept,
 };
 use crate::{clock::Clock, desk::Watched, mention::Envelope};
 
@@ -58,7 +63,15 @@ pub struct Asked {
     pub path: String,
     /// Its query, decoded, in order.
     pub query: Vec<(String, String)>,
+    /// What it said.
+    pub body: String,
 }
+
+/// Longest request that a playback reads.
+const LONGEST_REQUEST: usize = 1 << 20;
+
+/// How long a live connection is listened to after its last message.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// A server on 127.0.0.1 that answers with recorded replies.
 #[derive(Debug)]
@@ -144,10 +157,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    let sent = axum::body::to_bytes(body, LONGEST_REQUEST).await.map(|bytes| bytes.to_vec()).unwrap_or_default();
     let asked = Asked {
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
-        query: url::form_urlencoded::parse(request.uri().query().unwrap_or("").as_bytes()).into_owned().collect(),
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query: url::form_urlencoded::parse(parts.uri.query().unwrap_or("").as_bytes()).into_owned().collect(),
+        body: String::from_utf8_lossy(&sent).into_owned(),
     };
     let fault = lock(&shared.faults).pop_front();
     let looping = *lock(&shared.looping);
@@ -160,17 +176,30 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             && (reply.path == asked.path || reply.path == path)
             && (looping || reply.query.iter().all(|(name, value)| has(name, value)))
             && (looping || reply.without.iter().all(|name| asked.query.iter().all(|(n, _)| n != name)))
+            && reply.contains.iter().all(|text| asked.body.contains(text))
     };
-    let (status, headers, body) = match shared.recorded.iter().find(fits) {
-        Some((reply, body)) => (reply.status, reply.headers.clone(), body.clone()),
+    let found = shared.recorded.iter().find(fits);
+    let (status, headers, body) = match found {
+        Some((reply, body)) => (reply.status, reply.headers.clone(), body.replace("{base}", &shared.base)),
         None => (404, BTreeMap::new(), "{}".to_owned()),
     };
+    let played = found.map_or(Played::Answer, |(reply, _)| reply.played);
     let mut response = Response::builder();
     for (name, value) in &headers {
         response = response.header(name, value.replace("{base}", &shared.base));
     }
-    let response = response.header(header::CONTENT_TYPE, "application/json");
+    let named = headers.keys().any(|name| name.eq_ignore_ascii_case("content-type"));
+    let response = if named { response } else { response.header(header::CONTENT_TYPE, "application/json") };
+    // Nothing has changed since the client last asked.
+    let etag = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("etag")).map(|(_, value)| value.as_bytes());
+    let same = etag.is_some() && parts.headers.get(header::IF_NONE_MATCH).map(|value| value.as_bytes()) == etag;
     let built = match fault {
+        None if same => Response::builder().status(304).body(Body::empty()),
+        None if played == Played::Stream => {
+            let start = stream::iter([Ok::<_, Infallible>(Bytes::from(body))]);
+            response.status(status).body(Body::from_stream(start.chain(stream::pending())))
+        }
+        None if played == Played::Websocket => Ok(websocket(&mut parts, body)),
         None => response.status(status).body(Body::from(body)),
         Some(Fault::Status(status, wait)) => {
             let response = Response::builder().status(status);
@@ -180,7 +209,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             }
             .body(Body::from("{}"))
         }
-        Some(Fault::Html) => response.body(Body::from("<!doctype html><html><body><h1>곧 돌아오겠습니다</h1></body></html>")),
+        Some(Fault::Html) => Response::builder()
+            .header(header::CONTENT_TYPE, "text/html")
+            .body(Body::from("<!doctype html><html><body><h1>곧 돌아오겠습니다</h1></body></html>")),
         Some(Fault::Truncated) => {
             let half: Vec<u8> = body.as_bytes()[..body.len() / 2].to_vec();
             let parts = stream::iter([Ok(Bytes::from(half)), Err(std::io::Error::other("cut"))]);
@@ -201,6 +232,33 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         *broken.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         broken
     })
+}
+
+/// Takes the request for a WebSocket, plays the lines of `body` as its messages and then only listens.
+fn websocket(parts: &mut Parts, body: String) -> Response<Body> {
+    let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).unwrap_or("").to_owned();
+    let mut response = Response::new(Body::empty());
+    let Some(upgrade) = parts.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return response;
+    };
+    tokio::spawn(async move {
+        let Ok(raw) = upgrade.await else { return };
+        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(raw), Role::Server, None).await;
+        for line in body.lines() {
+            if socket.send(line.to_owned().into()).await.is_err() {
+                return;
+            }
+        }
+        while let Some(Ok(_)) = socket.next().await {}
+    });
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let pairs =
+        [("connection", "Upgrade".to_owned()), ("upgrade", "websocket".to_owned()), ("sec-websocket-accept", accept(&key))];
+    for (name, value) in pairs {
+        response.headers_mut().extend(value.parse().ok().map(|value| (HeaderName::from_static(name), value)));
+    }
+    response
 }
 
 /// A gzip stream of some kilobytes that unpacks to 64 MiB of zeros: stored by hand as one deflate block
@@ -258,14 +316,21 @@ impl fmt::Display for Report {
     }
 }
 
-/// An account for the recorded replies of `file`: every secret is `test`, and its own id comes from
-/// the file's `[identify]`.
+/// An account for the recorded replies of `file`: every secret is `test`, but a key that signs is a new one, and its
+/// own id comes from the file's `[identify]`.
 pub fn test_account(file: &ConnectorFile, base: &Url) -> AccountConfig {
+    let signs = |name: &str| file.auth.jwt.as_ref().filter(|jwt| jwt.key.names(name));
+    let secret = |name: &String| {
+        let key = signs(name).and_then(|jwt| jwt::new_key(jwt.algorithm)).unwrap_or_else(|| "test".into());
+        (name.clone(), SecretSource::Given(Secret::new(&key)))
+    };
     AccountConfig {
         brand: "test".into(),
         base: Some(base.clone()),
-        secrets: file.secrets.iter().map(|name| (name.clone(), SecretSource::Given(Secret::new("test")))).collect(),
+        secrets: file.secrets.iter().map(secret).collect(),
         tags: file.recorded_tags.clone(),
+        settings: file.recorded_settings.clone(),
+        listen: file.recorded_queries.clone(),
         interval: Duration::ZERO,
         allow_private: true,
         ..AccountConfig::new("test", &file.connector)
@@ -296,19 +361,42 @@ pub async fn test_file(path: &Path) -> Result<Report, Error> {
     let metrics = Metrics::new(&prometheus::Registry::new()).map_err(|error| Error::Refused(error.to_string()))?;
     let account = Account::new(file.clone(), config, OwnIds::default(), Clock::System, metrics)?;
     let mut watched: Vec<Watched> = Vec::new();
-    for mut poller in Poller::of(&account, &Home::Tray(tray.clone())) {
+    for mut poller in Poller::of(&account, &Home::Tray(tray.clone()))? {
         // Looked at again is whatever the streams before it brought, as if it had been seen older.
-        tray.with(|kept| kept.watched.clone_from(&watched));
-        if let Err(error) = poller.step().await {
+        tray.with(|kept| {
+            kept.watched.clone_from(&watched);
+            kept.threads.clone_from(&watched);
+        });
+        if poller.walks()
+            && let Err(error) = poller.step().await
+        {
             report.faults.push(format!("stream {}: {error}", poller.stream_name()));
+        }
+        if let Err(error) = listen(&poller).await {
+            report.faults.push(format!("stream {}, live: {error}", poller.stream_name()));
         }
         let mentions = tray.with(|kept| std::mem::take(&mut kept.mentions));
         watched.extend(mentions.iter().filter_map(|one| {
-            Some(Watched { native_id: one.native_id.clone(), local_ref: one.local_ref.clone()?, version: i64::MIN })
+            Some(Watched {
+                native_id: one.native_id.clone(),
+                local_ref: one.local_ref.clone()?,
+                version: i64::MIN,
+                engagement: None,
+            })
         }));
         watched.sort_by(|a, b| a.native_id.cmp(&b.native_id));
         watched.dedup_by(|a, b| a.native_id == b.native_id);
         report.streams.push((poller.stream_name().to_owned(), mentions));
+    }
+    if let Some(webhook) = &file.webhook {
+        let mut mentions = Vec::new();
+        for (recorded, body) in playback.shared.recorded.iter().filter(|(recorded, _)| recorded.path.starts_with("/ingest")) {
+            match Hooks::played(&account, &recorded.headers, body.as_bytes()) {
+                Ok(taken) => mentions.extend(taken),
+                Err(refusal) => report.faults.push(format!("{}: {refusal}", webhook.name)),
+            }
+        }
+        report.streams.push((webhook.name.clone(), mentions));
     }
     let found: Vec<Json> =
         report.streams.iter().flat_map(|(_, mentions)| mentions).filter_map(|one| serde_json::to_value(one).ok()).collect();
@@ -321,6 +409,16 @@ pub async fn test_file(path: &Path) -> Result<Report, Error> {
         }
     }
     Ok(report)
+}
+
+/// Opens the live connection of a stream, if it has one, and takes what comes.
+async fn listen(poller: &Poller) -> Result<(), Error> {
+    let Some(live) = &poller.stream().live else { return Ok(()) };
+    let mut connection = Connection::open(poller, live).await?;
+    while let Ok(step) = timeout(QUIET, connection.step(poller, live)).await {
+        step?;
+    }
+    Ok(())
 }
 
 /// Whether `have` holds all that `want` says.

@@ -1,16 +1,17 @@
 //! One HTTP exchange under guard: allowed host, public address, one time limit, one size limit.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use futures_util::StreamExt;
+use minijinja::Value;
 use reqwest::{
-    Client, Method,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    Client, ClientBuilder, Method, Response,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
     redirect,
 };
 use url::Url;
 
-use super::{Error, guard, guard::Guard};
+use super::{Error, body::Body, guard, guard::Guard, template::Template};
 
 /// A request, ready to go.
 #[derive(Clone, Debug)]
@@ -44,9 +45,44 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Adds headers, and a body: JSON, else a form whose empty fields are left out.
+    ///
+    /// # Errors
+    /// When a template's value is missing, or is no header.
+    pub(super) fn fill(
+        &mut self,
+        headers: &BTreeMap<String, Template>,
+        form: &BTreeMap<String, Template>,
+        json: Option<&Body>,
+        values: &Value,
+    ) -> Result<(), Error> {
+        for (name, template) in headers {
+            self.header(name, &template.render(values)?)?;
+        }
+        self.body = Some(match json {
+            Some(body) => ("application/json", body.render(values)?.to_string().into_bytes()),
+            None => {
+                let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+                for (name, template) in form {
+                    let value = template.render(values)?;
+                    if !value.is_empty() {
+                        pairs.append_pair(name, &value);
+                    }
+                }
+                ("application/x-www-form-urlencoded", pairs.finish().into_bytes())
+            }
+        })
+        .filter(|_| self.method != Method::GET);
+        Ok(())
+    }
+}
+
 /// An answer, whole.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// What was asked.
+    pub url: Url,
     /// The HTTP status.
     pub status: u16,
     /// Its headers.
@@ -55,35 +91,98 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// What a platform wants to hear to say that nothing has changed, by URL. It counts only once the posts of that
+/// answer are durable: else a failure would leave them out for good.
+#[derive(Debug, Default)]
+pub(super) struct Validators {
+    known: BTreeMap<Url, HeaderMap>,
+    fresh: BTreeMap<Url, HeaderMap>,
+}
+
+impl Validators {
+    /// Most URLs that are remembered.
+    const MOST: usize = 64;
+
+    /// Makes a request conditional.
+    pub fn put(&self, call: &mut Call) {
+        for (name, value) in self.known.get(&call.url).into_iter().flatten() {
+            call.headers.insert(name, value.clone());
+        }
+    }
+
+    /// Remembers what an answer said, until the walk is over.
+    pub fn learn(&mut self, answer: &Answer) {
+        let pairs = [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)];
+        let found = pairs.into_iter().filter_map(|(said, asked)| Some((asked, answer.headers.get(said)?.clone())));
+        self.fresh.insert(answer.url.clone(), found.collect());
+    }
+
+    /// The walk is over: what was learned counts if it went well.
+    pub fn end(&mut self, well: bool) {
+        let fresh = std::mem::take(&mut self.fresh);
+        if well && self.known.len() + fresh.len() <= Validators::MOST {
+            self.known.extend(fresh);
+        } else if well {
+            self.known = fresh;
+        }
+    }
+}
+
 /// The client of one account.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: Client,
+    /// Waits as long as a stream stays open.
+    patient: OnceLock<Client>,
     guard: Guard,
+    allow_private: bool,
     timeout: Duration,
     max_bytes: usize,
 }
 
 impl Http {
-    /// A client that follows no redirect, uses no proxy and looks at every address.
+    /// The client of an account.
     ///
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(guard: Guard, allow_private: bool, timeout: Duration, max_bytes: usize) -> Result<Http, Error> {
-        // The first caller installs it; later ones find it there.
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .user_agent(concat!("moksori/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(timeout.min(Duration::from_secs(10)))
-            .timeout(timeout);
-        if let Some(resolver) = guard::resolver(allow_private) {
-            builder = builder.dns_resolver(resolver);
+        let client = client(allow_private, timeout).timeout(timeout).build();
+        let client = client.map_err(|error| Error::Refused(format!("no HTTP client: {}", reason(&error))))?;
+        Ok(Http { client, patient: OnceLock::new(), guard, allow_private, timeout, max_bytes })
+    }
+
+    /// Longest answer and longest message.
+    pub fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
+    /// Sends `call` and reads only the head of the answer: its body may never end.
+    ///
+    /// # Errors
+    /// As for [`Http::send`].
+    pub async fn open(&self, call: Call) -> Result<Response, Error> {
+        let mut call = call;
+        let scheme = match call.url.scheme() {
+            "wss" => "https",
+            "ws" => "http",
+            _ => "",
+        };
+        if !scheme.is_empty() {
+            let whole = call.url.as_str().split_once(':').map_or(String::new(), |(_, rest)| format!("{scheme}:{rest}"));
+            call.url = Url::parse(&whole).map_err(|error| Error::Refused(format!("not a URL: {error}")))?;
         }
-        let client = builder.build().map_err(|error| Error::Refused(format!("no HTTP client: {}", reason(&error))))?;
-        Ok(Http { client, guard, timeout, max_bytes })
+        self.guard.check(&call.url)?;
+        let client = match self.patient.get() {
+            Some(client) => client,
+            None => {
+                let made = client(self.allow_private, self.timeout).http1_only().build();
+                let made = made.map_err(|error| Error::Refused(format!("no HTTP client: {}", reason(&error))))?;
+                self.patient.get_or_init(|| made)
+            }
+        };
+        let request = client.request(call.method, call.url).headers(call.headers).send();
+        let response = tokio::time::timeout(self.timeout, request).await.map_err(|_| Error::Timeout(self.timeout))?;
+        response.map_err(|error| self.failure(error))
     }
 
     /// Sends `call` and reads the whole answer.
@@ -98,6 +197,19 @@ impl Http {
             request = request.header(reqwest::header::CONTENT_TYPE, kind).body(body);
         }
         let response = request.send().await.map_err(|error| self.failure(error))?;
+        self.read(response).await
+    }
+
+    /// Reads the whole of an answer.
+    ///
+    /// # Errors
+    /// As for [`Http::send`].
+    pub async fn read(&self, response: Response) -> Result<Answer, Error> {
+        tokio::time::timeout(self.timeout, self.read_all(response)).await.map_err(|_| Error::Timeout(self.timeout))?
+    }
+
+    async fn read_all(&self, response: Response) -> Result<Answer, Error> {
+        let url = response.url().clone();
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let mut body = Vec::new();
@@ -110,7 +222,7 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, headers, body })
+        Ok(Answer { url, status, headers, body })
     }
 
     fn failure(&self, error: reqwest::Error) -> Error {
@@ -125,6 +237,22 @@ impl Http {
             return Error::Unreached(reason(&error));
         }
         if error.is_timeout() { Error::Timeout(self.timeout) } else { Error::Broken(reason(&error)) }
+    }
+}
+
+/// A client that follows no redirect, uses no proxy and looks at every address.
+fn client(allow_private: bool, timeout: Duration) -> ClientBuilder {
+    // The first caller installs it; later ones find it there.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .user_agent(concat!("moksori/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(timeout.min(Duration::from_secs(10)));
+    match guard::resolver(allow_private) {
+        Some(resolver) => builder.dns_resolver(resolver),
+        None => builder,
     }
 }
 

@@ -1,11 +1,12 @@
-//! Looks again at posts that somebody works on: what was edited comes again, what was deleted goes.
+//! Looks again at posts that somebody works on: what was edited comes again, what was deleted goes, and how often a
+//! post was answered, passed on and liked is told: the sign that it spreads.
 
 use minijinja::context;
 use reqwest::Method;
 
 use super::{
     Error, Poller, Walk,
-    format::{Paging, Revisit},
+    format::{Do, Paging, Revisit},
     page::{Step, read},
 };
 use crate::{
@@ -26,13 +27,16 @@ pub(super) async fn look_again(poller: &Poller) -> Result<Walk, Error> {
     for batch in watched.chunks(revisit.batch) {
         let ids: Vec<String> = batch.iter().map(|one| one.local_ref.clone()).collect();
         let call = account.stream_request(poller.stream(), context! { ids => ids }, &ids)?;
-        let answer = account.send(call, true).await?;
-        let page = read(&answer, poller.stream(), &Paging::None, &Step::first())?;
+        let answer = account.send(call, &poller.price(), None).await?;
+        let page = read(&answer, &account.file, poller.stream(), &Paging::None, &Step::first(&Paging::None))?;
         let found: Vec<Envelope> = page.records.iter().filter_map(|(_, record)| poller.mention(record)).collect();
         let mut news = Vec::new();
         for one in batch {
             match found.iter().find(|post| post.native_id == one.native_id) {
                 Some(post) if post.version() > one.version => news.push(post.clone()),
+                Some(post) if post.engagement.is_some() && post.engagement != one.engagement => {
+                    news.push(Envelope { op: Op::Metrics, ..post.clone() });
+                }
                 Some(_) => {}
                 None if gone(poller, revisit, one).await? => news.push(deleted(poller, one)),
                 None => {}
@@ -51,14 +55,16 @@ async fn gone(poller: &Poller, revisit: &Revisit, one: &Watched) -> Result<bool,
     let account = &poller.account;
     let values = account.values(context! { id => one.local_ref });
     let call = account.request(Method::GET, confirm, &Default::default(), &values)?;
-    match account.send(call, true).await {
+    match account.send(call, &poller.price(), None).await {
         Ok(_) => Ok(false),
+        Err(Error::Status { action: Do::Gone, .. }) => Ok(true),
         Err(Error::Status { status, .. }) if revisit.gone.has(status) => Ok(true),
         Err(error) => Err(error),
     }
 }
 
-fn deleted(poller: &Poller, one: &Watched) -> Envelope {
+/// The delete of a post.
+pub(super) fn deleted(poller: &Poller, one: &Watched) -> Envelope {
     Envelope {
         v: Envelope::VERSION,
         op: Op::Delete,

@@ -10,10 +10,21 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Account, Config, ConnectorFile, Error, FileError, Home, Metrics, Outbox, OwnIds, Poller, limits::back_off_at_home,
+    Account, Config, ConnectorFile, Error, FileError, Home, Hooks, Listen, Metrics, Outbox, OwnIds, Poller, Walk,
+    format::{Do, Live},
+    limits::{back_off, back_off_at_home},
+    live::Connection,
+    seal::Sealer,
     toml_files,
 };
-use crate::clock::Clock;
+
+use crate::{
+    clock::{Clock, Time},
+    desk::Wishes,
+};
+
+/// When to look again for a stream on a server that has none, or does not let us.
+const NO_STREAM: Duration = Duration::from_secs(15 * 60);
 
 /// Reads every connector file of a folder, by the name of its connector.
 ///
@@ -55,7 +66,11 @@ pub struct Connect {
     accounts: Vec<Arc<Account>>,
     home: Home,
     clock: Clock,
+    wishes: watch::Sender<Wishes>,
 }
+
+/// How often people's wishes are looked for.
+const LOOK_FOR_WISHES: Duration = Duration::from_secs(1);
 
 impl Connect {
     /// Puts accounts, their connector files and where mentions go together; calls nobody yet.
@@ -70,6 +85,9 @@ impl Connect {
         metrics: Metrics,
     ) -> Result<Connect, Error> {
         let own = OwnIds::default();
+        let key = config.token_key.as_ref().map(|source| source.read()).transpose();
+        let key = key.map_err(|reason| Error::Account { account: "connect.token_key".into(), reason })?;
+        let sealer = key.as_ref().map(Sealer::new);
         let mut keys = BTreeSet::new();
         let mut accounts = Vec::with_capacity(config.accounts.len());
         for account in &config.accounts {
@@ -81,9 +99,13 @@ impl Connect {
                 let known: Vec<&str> = files.keys().map(String::as_str).collect();
                 fail(format!("no connector `{}`; there are {}", account.connector, known.join(", ")))
             })?;
-            accounts.push(Account::new(file.clone(), account.clone(), own.clone(), clock.clone(), metrics.clone())?);
+            let made = Account::new(file.clone(), account.clone(), own.clone(), clock.clone(), metrics.clone())?;
+            made.keep_at(&home, sealer.as_ref());
+            // What cannot be read in its listening queries is said now, not when it runs.
+            Poller::of(&made, &home)?;
+            accounts.push(made);
         }
-        Ok(Connect { accounts, home, clock })
+        Ok(Connect { accounts, home, clock, wishes: watch::Sender::default() })
     }
 
     /// The accounts, for those who step through them by hand.
@@ -95,12 +117,20 @@ impl Connect {
     /// watches by source.
     pub fn pollers(&self) -> Vec<Poller> {
         let mut sources = BTreeSet::new();
-        let pollers = self.accounts.iter().flat_map(|account| Poller::of(account, &self.home));
+        let pollers = self.accounts.iter().flat_map(|account| Poller::of(account, &self.home).unwrap_or_default());
         pollers
             .filter(|poller| {
                 !poller.revisits() || sources.insert((poller.account().source.clone(), poller.stream_name().to_owned()))
             })
             .collect()
+    }
+
+    /// What is sent to the accounts.
+    ///
+    /// # Errors
+    /// A secret that cannot be read.
+    pub fn hooks(&self) -> Result<Hooks, Error> {
+        Hooks::new(&self.accounts, self.home.clone(), self.wishes.subscribe())
     }
 
     /// The replies of all accounts.
@@ -127,16 +157,103 @@ impl Connect {
         shutdown: watch::Receiver<bool>,
     ) {
         let mut tasks = JoinSet::new();
-        for poller in self.pollers().into_iter().filter(|poller| poller.account().config.key == account) {
-            tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone()));
-        }
         for account in self.accounts.iter().filter(|known| known.config.key == account) {
             let outbox = Outbox::new(self.home.clone(), std::slice::from_ref(account));
             tasks.spawn(keep_delivering(outbox, self.clock.clone(), replies.clone(), doubts_after, shutdown.clone()));
         }
+        tasks.spawn(self.read_as_wished(account, shutdown));
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!("a connector task failed: {error}");
+            }
+        }
+    }
+}
+
+impl Connect {
+    /// Reads for one account while nobody has paused it; begins anew, where each stream left off, when somebody asks
+    /// for a look now or for other things to be listened for.
+    async fn read_as_wished(self: Arc<Self>, account: String, mut shutdown: watch::Receiver<bool>) {
+        let mut wishes = self.wishes.subscribe();
+        let wish = |wishes: &Wishes| -> (bool, Option<Time>, Vec<Listen>) {
+            let heard = wishes.listening.iter().filter(|one| one.account == account);
+            let heard = heard.map(|one| Listen { name: one.name.clone(), text: one.query.clone() }).collect();
+            (wishes.paused.contains(&account), wishes.tests.get(&account).copied(), heard)
+        };
+        loop {
+            let wished = wish(&wishes.borrow_and_update());
+            let (paused, _, heard) = &wished;
+            let mut tasks = JoinSet::new();
+            if !paused {
+                for poller in self.pollers_of(&account, heard) {
+                    match poller.stream().live.clone() {
+                        Some(live) => tasks.spawn(keep_listening(poller, live, self.clock.clone(), shutdown.clone())),
+                        None => tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone())),
+                    };
+                }
+            }
+            let other = async {
+                // None will ever come when nobody can tell any more.
+                if wishes.wait_for(|wishes| wish(wishes) != wished).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = stopped(&mut shutdown) => {
+                    tasks.join_all().await;
+                    return;
+                }
+                () = other => tasks.shutdown().await,
+            }
+        }
+    }
+
+    /// The streams of an account that listens for `heard` besides what its configuration says.
+    fn pollers_of(&self, key: &str, heard: &[Listen]) -> Vec<Poller> {
+        let own: Vec<Poller> = self.pollers().into_iter().filter(|poller| poller.account().config.key == key).collect();
+        let known = self.accounts.iter().find(|account| account.config.key == key);
+        let Some(account) = known.filter(|_| !heard.is_empty()) else { return own };
+        let kept = account.config.listen.iter().filter(|one| !heard.iter().any(|other| other.name == one.name));
+        let all: Vec<Listen> = kept.chain(heard).cloned().collect();
+        match Poller::hearing(account, &self.home, &all) {
+            Ok(pollers) => {
+                let revisits = own.iter().any(Poller::revisits);
+                pollers.into_iter().filter(|poller| revisits || !poller.revisits()).collect()
+            }
+            Err(error) => {
+                tracing::error!(account = key, "what was saved to listen for is left out: {error}");
+                own
+            }
+        }
+    }
+
+    /// Tells people what the configuration has accounts listen for.
+    async fn tell_listening(&self) {
+        for account in &self.accounts {
+            let text = serde_json::to_string(&account.config.listen).unwrap_or_default();
+            if let Err(error) = self.home.tell_listening(&account.config.key, &text).await {
+                tracing::debug!("what is listened for could not be told: {error}");
+            }
+        }
+    }
+
+    /// Looks for what people want of the sources, until `shutdown` turns true.
+    pub async fn follow_wishes(&self, mut shutdown: watch::Receiver<bool>) {
+        self.tell_listening().await;
+        loop {
+            match self.home.wishes().await {
+                Ok(wishes) => {
+                    self.wishes.send_if_modified(|known| {
+                        let changed = *known != wishes;
+                        *known = wishes;
+                        changed
+                    });
+                }
+                Err(error) => tracing::debug!("could not look for what people want of the sources: {error}"),
+            }
+            tokio::select! {
+                () = stopped(&mut shutdown) => return,
+                () = self.clock.sleep(LOOK_FOR_WISHES) => {}
             }
         }
     }
@@ -147,33 +264,112 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _gone = shutdown.wait_for(|stop| *stop).await;
 }
 
+/// What was said in the log of a stream, so that it is said once, not at each attempt.
+struct Log {
+    account: String,
+    stream: String,
+    well: bool,
+}
+
+impl Log {
+    fn of(poller: &Poller) -> Log {
+        Log { account: poller.account().config.key.clone(), stream: poller.stream_name().to_owned(), well: true }
+    }
+
+    fn note<T>(&mut self, result: &Result<T, Error>) {
+        let Log { account, stream, well } = self;
+        match result {
+            Ok(_) if !*well => {
+                tracing::info!(%account, %stream, "the stream is well again");
+                *well = true;
+            }
+            Ok(_) | Err(Error::Spent(_)) => {}
+            // One that only a person can help is told every time.
+            Err(error) if !error.is_retryable() => {
+                tracing::error!(%account, %stream, "stream {stream} of {account} stands still until somebody helps: {error}");
+                *well = false;
+            }
+            Err(error) if *well => {
+                tracing::warn!(%account, %stream, "stream {stream} of {account} failed and will be tried again: {error}");
+                *well = false;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
 async fn keep_polling(mut poller: Poller, clock: Clock, mut shutdown: watch::Receiver<bool>) {
-    let mut well = true;
+    let mut log = Log::of(&poller);
     loop {
         let result = tokio::select! {
             () = stopped(&mut shutdown) => return,
-            result = async {
-                clock.sleep_until(poller.next_at()).await;
-                poller.step().await
-            } => result,
+            result = walk_when_due(&mut poller, &clock) => result,
         };
-        let (account, stream) = (poller.account().config.key.clone(), poller.stream_name().to_owned());
-        match result {
-            Ok(_) if !well => {
-                tracing::info!(%account, %stream, "the stream is well again");
-                well = true;
+        log.note(&result);
+    }
+}
+
+async fn walk_when_due(poller: &mut Poller, clock: &Clock) -> Result<Walk, Error> {
+    if !poller.walks() {
+        return std::future::pending().await;
+    }
+    clock.sleep_until(poller.next_at()).await;
+    poller.step().await
+}
+
+/// Holds a live connection open, and walks the stream beside it: at once where a connection has opened or broken,
+/// slowly while there is one.
+async fn keep_listening(mut poller: Poller, live: Live, clock: Clock, mut shutdown: watch::Receiver<bool>) {
+    let (mut log, mut live_log) = (Log::of(&poller), Log::of(&poller));
+    let (mut connection, mut failures, mut open_at) = (None, 0, clock.now());
+    loop {
+        let broke: Option<Error> = if let Some(open) = &mut connection {
+            let open: &mut Connection = open;
+            tokio::select! {
+                () = stopped(&mut shutdown) => return,
+                result = open.step(&poller, &live) => {
+                    failures = 0;
+                    result.err()
+                }
+                () = clock.sleep_until(poller.next_walk()) => {
+                    log.note(&poller.step().await);
+                    None
+                }
             }
-            Ok(_) | Err(Error::Spent(_)) => {}
-            // Told once, not at each attempt; one that only a person can help is told every time.
-            Err(error) if !error.is_retryable() => {
-                tracing::error!(%account, %stream, "stream {stream} of {account} stands still until somebody helps: {error}");
-                well = false;
+        } else {
+            tokio::select! {
+                () = stopped(&mut shutdown) => return,
+                () = clock.sleep_until(open_at) => match Connection::open(&poller, &live).await {
+                    Ok(open) => {
+                        connection = Some(open);
+                        poller.set_live(true);
+                        live_log.note(&Ok(()));
+                        poller.note_live(&Ok(Walk::default()), clock.now()).await;
+                        None
+                    }
+                    Err(error) => Some(error),
+                },
+                () = clock.sleep_until(poller.next_walk()) => {
+                    log.note(&poller.step().await);
+                    None
+                }
             }
-            Err(error) if well => {
-                tracing::warn!(%account, %stream, "stream {stream} of {account} failed and will be tried again: {error}");
-                well = false;
-            }
-            Err(_) => {}
+        };
+        if let Some(error) = broke {
+            connection = None;
+            poller.set_live(false);
+            failures += 1;
+            let now = clock.now();
+            open_at = match &error {
+                Error::Spent(until) | Error::Status { until: Some(until), .. } => *until,
+                // Not every server of a kind has streams: the walk goes on without.
+                Error::Status { action: Do::Skip | Do::Stop, .. } => now.plus(NO_STREAM),
+                error if !error.is_retryable() => now.plus(NO_STREAM),
+                _ => now.plus(back_off(failures)),
+            };
+            let result = Err(error);
+            live_log.note(&result);
+            poller.note_live(&result, open_at).await;
         }
     }
 }

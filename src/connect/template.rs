@@ -5,22 +5,50 @@
 
 use std::sync::LazyLock;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use minijinja::{Environment, UndefinedBehavior, context, value::Kwargs};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value as Json;
 use serde_json_path::JsonPath;
 
 /// The names that a template may read. `item` is the record being mapped.
-pub const VALUES: [&str; 9] = ["account", "cursor", "id", "ids", "item", "page", "reply", "secret", "tag"];
+pub const VALUES: [&str; 18] = [
+    "account",
+    "auth",
+    "body",
+    "cursor",
+    "extra",
+    "handle",
+    "id",
+    "ids",
+    "item",
+    "now",
+    "page",
+    "query",
+    "reply",
+    "root",
+    "secret",
+    "setting",
+    "tag",
+    "timestamp",
+];
+
+/// The names that a field of a map may read: no secret is part of a post.
+const IN_FIELDS: [&str; 3] = ["account", "item", "setting"];
 
 static FILTERS: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut filters = Environment::empty();
     filters.set_undefined_behavior(UndefinedBehavior::Strict);
+    filters.add_filter("base64", |text: &str| BASE64_STANDARD.encode(text));
     filters.add_filter("default", minijinja::filters::default);
+    filters.add_filter("first", minijinja::filters::first);
     filters.add_filter("join", minijinja::filters::join);
+    filters.add_filter("last", minijinja::filters::last);
     filters.add_filter("lower", minijinja::filters::lower);
+    filters.add_filter("map", minijinja::filters::map);
     filters.add_filter("plain", |html: &str| super::html::html_as_typed(html));
     filters.add_filter("replace", minijinja::filters::replace);
+    filters.add_filter("split", minijinja::filters::split);
     filters.add_filter("trim", minijinja::filters::trim);
     filters.add_filter("urlencode", |text: &str, _options: Kwargs| urlencode(text));
     filters
@@ -68,8 +96,41 @@ impl Template {
         }
     }
 
+    /// Whether nothing is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of a template that is one whole `{{ x }}`, with its type; none where it is absent.
+    ///
+    /// # Errors
+    /// As for [`Template::render`].
+    pub(super) fn value(&self, values: &minijinja::Value) -> Result<Option<Json>, super::Error> {
+        let failed = |reason: String| super::Error::Template { template: self.0.clone(), reason };
+        let expression = super::body::whole(&self.0).ok_or_else(|| failed("no single value".into()))?;
+        let value = FILTERS.compile_expression(expression).and_then(|expression| expression.eval(values));
+        let value = value.map_err(|error| failed(error.kind().to_string()))?;
+        if value.is_undefined() {
+            return Ok(None);
+        }
+        serde_json::to_value(value).map(Some).map_err(|_| failed("not a JSON value".into()))
+    }
+
+    /// Whether it renders `true`.
+    ///
+    /// # Errors
+    /// As for [`Template::render`].
+    pub(super) fn holds(&self, values: &minijinja::Value) -> Result<bool, super::Error> {
+        Ok(self.render(values)?.trim().eq_ignore_ascii_case("true"))
+    }
+
+    /// Whether it reads `secret.NAME`.
+    pub(super) fn names(&self, secret: &str) -> bool {
+        self.0.contains(&format!("secret.{secret}"))
+    }
+
     /// Whether it reads the value `name`.
-    fn reads(&self, name: &str) -> bool {
+    pub(super) fn reads(&self, name: &str) -> bool {
         FILTERS.template_from_str(&self.0).is_ok_and(|template| template.undeclared_variables(false).contains(name))
     }
 
@@ -133,26 +194,34 @@ pub enum Field {
 }
 
 impl Field {
-    /// The value for `item` as text; nothing where it is absent, null or empty.
-    pub fn text(&self, item: &Json) -> Option<String> {
+    /// The value for `item` as text, `about` being the account and its settings; nothing where it is absent, null
+    /// or empty.
+    pub fn text(&self, item: &Json, about: &minijinja::Value) -> Option<String> {
         let text = match self {
             Field::Path(path) => scalar(path.first(item)?)?,
-            Field::Template(template) => template.render(&context! { item => item }).ok()?,
+            Field::Template(template) => {
+                let values = context! { item => item, ..about.clone() };
+                if super::body::whole(&template.0).is_some() {
+                    scalar(&template.value(&values).ok()??)?
+                } else {
+                    template.render(&values).ok()?
+                }
+            }
         };
         (!text.is_empty()).then_some(text)
     }
 
     /// All values for `item` as texts.
-    pub fn texts(&self, item: &Json) -> Vec<String> {
+    pub fn texts(&self, item: &Json, about: &minijinja::Value) -> Vec<String> {
         match self {
             Field::Path(path) => path.all(item).into_iter().filter_map(scalar).collect(),
-            Field::Template(_) => self.text(item).into_iter().collect(),
+            Field::Template(_) => self.text(item, about).into_iter().collect(),
         }
     }
 }
 
 /// A string, number or truth value as text.
-fn scalar(json: &Json) -> Option<String> {
+pub(super) fn scalar(json: &Json) -> Option<String> {
     match json {
         Json::String(text) => Some(text.clone()),
         Json::Number(number) => Some(number.to_string()),
@@ -168,8 +237,8 @@ impl<'de> Deserialize<'de> for Field {
             return Path::parse(&source).map(Field::Path).map_err(de::Error::custom);
         }
         let template = Template::parse(&source).map_err(de::Error::custom)?;
-        match VALUES.iter().find(|name| **name != "item" && template.reads(name)) {
-            Some(name) => Err(de::Error::custom(format!("a field reads `item` only, not `{name}`"))),
+        match VALUES.iter().find(|name| !IN_FIELDS.contains(name) && template.reads(name)) {
+            Some(name) => Err(de::Error::custom(format!("a field reads `item`, `account` and `setting`, not `{name}`"))),
             None => Ok(Field::Template(template)),
         }
     }
@@ -228,11 +297,12 @@ mod tests {
     fn a_field_is_a_path_or_a_template_over_the_item() {
         let item = json!({"id": 7, "title": "제목", "body": "본문", "none": null, "tags": [{"n": "a"}, {"n": "b"}]});
         let field = |source: &str| serde_json::from_value::<Field>(json!(source)).unwrap();
-        assert_eq!(field("$.id").text(&item).as_deref(), Some("7"));
-        assert_eq!(field("$.none").text(&item), None);
-        assert_eq!(field("{{ item.title }}\n{{ item.body }}").text(&item).as_deref(), Some("제목\n본문"));
-        assert_eq!(field("{{ item.absent }}").text(&item), None);
-        assert_eq!(field("$.tags[*].n").texts(&item), ["a", "b"]);
+        let none = context! {};
+        assert_eq!(field("$.id").text(&item, &none).as_deref(), Some("7"));
+        assert_eq!(field("$.none").text(&item, &none), None);
+        assert_eq!(field("{{ item.title }}\n{{ item.body }}").text(&item, &none).as_deref(), Some("제목\n본문"));
+        assert_eq!(field("{{ item.absent }}").text(&item, &none), None);
+        assert_eq!(field("$.tags[*].n").texts(&item, &none), ["a", "b"]);
         let error = serde_json::from_value::<Field>(json!("{{ secret.token }}")).unwrap_err();
         assert!(error.to_string().contains("not `secret`"), "a secret is no part of a post: {error}");
     }

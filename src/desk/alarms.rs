@@ -8,11 +8,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{Desk, Error};
-use crate::queue::Urgency;
+use super::{Desk, Error, Ledger};
+use crate::{case::CaseId, queue::Urgency};
 
 /// Cases per transaction, so that a person's command never waits long behind alarms.
-const AT_ONCE: u32 = 100;
+const AT_ONCE: usize = 200;
+/// Cases that are looked up at once: with many due, finding the first of them costs more than firing them.
+const IN_SIGHT: u32 = 1_000;
 /// Sleeps are cut here, in case the wall clock is set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -30,6 +32,8 @@ impl Desk {
                 }
             };
             let now = self.clock.now();
+            let late = next.map_or(0, |next| now.since(next).as_secs());
+            self.metrics.alarms_late.set(i64::try_from(late).unwrap_or(i64::MAX));
             if next.is_some_and(|next| next <= now) {
                 if let Err(error) = self.fire_due().await {
                     tracing::error!(error = &error as &dyn std::error::Error, "could not fire alarms, trying again");
@@ -46,21 +50,33 @@ impl Desk {
         }
     }
 
-    /// Fires what is due now; returns how many cases were touched.
+    /// Fires what is due now, deadlines before warnings; returns how many cases were touched.
     ///
     /// # Errors
     /// The store's.
     pub async fn fire_due(&self) -> Result<usize, Error> {
-        self.transact(Urgency::Person, |ledger| {
-            let due = ledger.tx.cases_to_fire(ledger.now(), AT_ONCE)?;
-            for id in &due {
-                if let Some(mut case) = ledger.tx.load_case(*id)? {
-                    ledger.settle(&mut case);
-                    ledger.tx.save_case(&case)?;
-                }
+        let due = self.transact(Urgency::Person, |ledger| Ok(ledger.tx.cases_to_fire(ledger.now(), IN_SIGHT)?)).await?;
+        let mut fired = 0;
+        for some in due.chunks(AT_ONCE) {
+            let some = some.to_vec();
+            fired += self.transact(Urgency::Person, move |ledger| ledger.fire(&some)).await?;
+        }
+        Ok(fired)
+    }
+}
+
+impl Ledger<'_, '_> {
+    /// Fires what is due in these cases. What another process works on right now is settled by it.
+    fn fire(&mut self, cases: &[CaseId]) -> Result<usize, Error> {
+        let mut fired = 0;
+        for mut case in self.tx.load_free_cases(cases)? {
+            let before = case.clocks.clone();
+            self.settle(&mut case);
+            if case.clocks != before {
+                self.tx.save_case(&case)?;
+                fired += 1;
             }
-            Ok(due.len())
-        })
-        .await
+        }
+        Ok(fired)
     }
 }

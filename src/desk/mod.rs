@@ -7,9 +7,11 @@
 mod alarms;
 mod history;
 mod intake;
+mod learning;
 mod outbox;
 mod people;
 mod replies;
+mod sources;
 mod work;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -20,15 +22,17 @@ use tokio::sync::watch;
 
 pub use crate::queue::{Capability, Erasure, Outgoing, Watched};
 pub use intake::{Finding, Intake, Judged, Route, Taken};
+pub use learning::LabelBefore;
 pub use outbox::Receipt;
 pub use people::{SignIn, token_hash};
 pub use replies::{Answer, NewReply};
+pub use sources::{PAUSE, TEST, Wishes, cannot_be_heard};
 pub use work::HandOver;
 
 use crate::{
     case::{Actor, CaseId, EventKind},
     clock::{Clock, Time},
-    mention::MentionId,
+    mention::{Label, MentionId},
     queue::{self, Case, NewEvent, Store, Tx, Urgency},
     sla::{Fired, Kind, Origin, Policies, SlaClock},
     staff::{Action, Denied, Viewer, authorize},
@@ -130,12 +134,18 @@ crate::metrics! {
         warned: IntCounterVec = "moksori_sla_warned_total" ["clock"],
         /// Seconds from a deadline to its breach being recorded. Should stay under a second.
         detection_delay: Histogram = "moksori_sla_detection_delay_seconds" (crate::metrics::DELAY_SECONDS),
+        /// Seconds by which the oldest alarm that has not fired is late. Should stay 0; a burst of posts is a burst of alarms later.
+        alarms_late: IntGauge = "moksori_sla_alarms_late_seconds",
         /// Seconds from the customer's post to our first answer; 720 is the promise.
         response: HistogramVec = "moksori_sla_response_seconds" ["clock", "team"] (crate::metrics::WAIT_SECONDS),
         /// Seconds from a post on its platform to its case here, by platform.
         ingest_lag: HistogramVec = "moksori_desk_ingest_lag_seconds" ["platform"] (crate::metrics::WAIT_SECONDS),
         /// Commands that were refused, by why.
         refused: IntCounterVec = "moksori_desk_refused_total" ["reason"],
+        /// Labels that a person set, by the label before; `unsorted` where the classifier had abstained.
+        corrected: IntCounterVec = "moksori_classify_corrections_total" ["from", "to"],
+        /// Cases resolved, by label and by who had the last word on it: the share of `person` is how often the classifier is wrong.
+        checked: IntCounterVec = "moksori_classify_checked_total" ["label", "by"],
     }
 }
 
@@ -282,6 +292,8 @@ impl Desk {
                     Fired::BreachWithdrawn => {}
                 }
             }
+            Count::Corrected { from, to } => self.metrics.corrected.with_label_values(&[*from, to.as_str()]).inc(),
+            Count::Checked { label, by } => self.metrics.checked.with_label_values(&[label.as_str(), by]).inc(),
             Count::Mention { outcome, platform, lag } => {
                 self.metrics.mentions.with_label_values(&[*outcome]).inc();
                 if let Some(lag) = lag {
@@ -309,6 +321,8 @@ fn refusal(error: &Error) -> &'static str {
 /// Something to count once the transaction is durable.
 enum Count {
     Clock { kind: Kind, team: String, label: &'static str, fired: Fired, late: Duration, waited: Duration },
+    Corrected { from: &'static str, to: Label },
+    Checked { label: Label, by: &'static str },
     Mention { outcome: &'static str, platform: String, lag: Option<Duration> },
 }
 

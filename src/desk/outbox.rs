@@ -41,6 +41,70 @@ impl Desk {
         self.transact(Urgency::Batch, move |ledger| Ok(ledger.tx.save_cursor(&name, &value)?)).await
     }
 
+    /// Whether a delivery that was sent to an account was taken before.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn knows_delivery(&self, account: &str, id: &str) -> Result<bool, Error> {
+        let (account, id) = (account.to_owned(), id.to_owned());
+        self.store.read(move |reader| Ok(reader.knows_delivery(&account, &id)?)).await
+    }
+
+    /// Remembers a delivery; false if it is known already. Call it only when what it brought is durable in the bus.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn keep_delivery(&self, account: &str, id: &str) -> Result<bool, Error> {
+        let (account, id) = (account.to_owned(), id.to_owned());
+        self.transact(Urgency::Person, move |ledger| Ok(ledger.tx.keep_delivery(&account, &id)?)).await
+    }
+
+    /// What an account keeps under a name, such as how its streams fare.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn source_state(&self, account: &str, name: &str) -> Result<Option<String>, Error> {
+        let (account, name) = (account.to_owned(), name.to_owned());
+        self.store.read(move |reader| Ok(reader.source_state(&account, &name)?)).await
+    }
+
+    /// What every account keeps under a name: key, value, and when it was kept.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn source_states(&self, name: &str) -> Result<Vec<(String, String, Time)>, Error> {
+        let name = name.to_owned();
+        self.store.read(move |reader| Ok(reader.source_states(&name)?)).await
+    }
+
+    /// Keeps something of an account under a name.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn save_source_state(&self, account: &str, name: &str, value: &str) -> Result<(), Error> {
+        let (account, name, value) = (account.to_owned(), name.to_owned(), value.to_owned());
+        self.transact(Urgency::Batch, move |ledger| Ok(ledger.tx.save_source_state(&account, &name, &value)?)).await
+    }
+
+    /// The global id of a stored mention that is called so, globally or by the platform's API.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn native_id(&self, source: &str, called: &str) -> Result<Option<String>, Error> {
+        let (source, called) = (source.to_owned(), called.to_owned());
+        self.store.read(move |reader| Ok(reader.native_id(&source, &called)?)).await
+    }
+
+    /// The posts that cases of a source began with which are still open, newest first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn open_threads(&self, source: &str, since: Time, limit: usize) -> Result<Vec<Watched>, Error> {
+        let source = source.to_owned();
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        self.store.read(move |reader| Ok(reader.open_threads(&source, since, limit)?)).await
+    }
+
     /// Mentions of a source to look at again for edits and deletes, newest first.
     ///
     /// # Errors

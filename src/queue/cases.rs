@@ -219,7 +219,19 @@ impl Tx<'_> {
 
     /// Loads cases like [`Tx::load_case`], in one order for all processes.
     pub(super) fn load_cases(&self, ids: &[i64]) -> Result<Vec<Case>, Error> {
-        let lock = self.sql.pick("", "FOR UPDATE OF c");
+        self.load_locked(ids, self.sql.pick("", "FOR UPDATE OF c"))
+    }
+
+    /// Loads those of the cases that no other process works on right now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn load_free_cases(&self, ids: &[CaseId]) -> Result<Vec<Case>, Error> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        self.load_locked(&ids, self.sql.pick("", "FOR UPDATE OF c SKIP LOCKED"))
+    }
+
+    fn load_locked(&self, ids: &[i64], lock: &str) -> Result<Vec<Case>, Error> {
         let sql = format!(
             "SELECT {CASE_COLUMNS} FROM cases c JOIN policy p ON p.id = c.policy_id
              WHERE c.id IN (SELECT value FROM json_each(?1)) ORDER BY c.id {lock}"
@@ -352,20 +364,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Cases with a clock that fires by `now`, soonest first.
+    /// Cases with a clock that fires by `now`: those past a deadline first, then the soonest.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn cases_to_fire(&self, now: Time, limit: u32) -> Result<Vec<CaseId>, Error> {
         self.sql.all(
-            self.sql.pick(
-                "SELECT case_id FROM clock WHERE next_fire_at <= ?1 GROUP BY case_id ORDER BY min(next_fire_at) LIMIT ?2",
-                // What another process works on right now is settled by it.
-                "SELECT c.id FROM cases c JOIN (
-                     SELECT case_id, min(next_fire_at) AS first FROM clock WHERE next_fire_at <= ?1
-                     GROUP BY case_id ORDER BY first LIMIT ?2) AS due ON due.case_id = c.id
-                 ORDER BY due.first FOR UPDATE OF c SKIP LOCKED",
-            ),
+            "SELECT case_id FROM clock WHERE next_fire_at <= ?1 GROUP BY case_id
+             ORDER BY min(CASE WHEN deadline_at <= ?1 THEN 0 ELSE 1 END), min(next_fire_at) LIMIT ?2",
             &[now.0.into(), limit.into()],
             |row| Ok(CaseId(row.get(0)?)),
         )

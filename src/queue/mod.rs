@@ -9,10 +9,13 @@ mod cases;
 mod dead;
 mod drafts;
 mod feed;
+mod feedback;
 mod follow;
 mod history;
 mod intake;
 mod leases;
+mod listening;
+mod models;
 mod outbox;
 mod pages;
 mod people;
@@ -20,6 +23,7 @@ mod pool;
 mod prefetch;
 mod rulesets;
 mod snapshot;
+mod sources;
 mod sql;
 mod store;
 mod transfer;
@@ -33,8 +37,11 @@ use serde::{Deserialize, Serialize};
 pub use cases::NewCase;
 pub use dead::DeadLetter;
 pub use feed::*;
+pub use feedback::*;
 pub use history::*;
 pub use intake::*;
+pub use listening::*;
+pub use models::*;
 pub use outbox::*;
 pub use pages::*;
 pub use people::*;
@@ -153,6 +160,14 @@ pub enum Error {
     /// PostgreSQL refused, or is out of reach.
     #[error("the store failed")]
     Postgres(#[from] ::postgres::Error),
+    /// PostgreSQL let nobody in: it is out of reach, or refused the user or the database.
+    #[error("no session with PostgreSQL at {server}: look at queue.postgres.url, the password and whether the server is up")]
+    Unreached {
+        /// Host and port, or the socket's directory.
+        server: String,
+        /// What the client says.
+        source: ::postgres::Error,
+    },
     /// No connection came free in time, or no answer.
     #[error("the store did not answer within {limit:?}: the database may be down or overloaded")]
     Slow {
@@ -229,7 +244,7 @@ impl Error {
             Error::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
                 matches!(error.code, DiskFull | DatabaseBusy | DatabaseLocked | SystemIoFailure)
             }
-            Error::Postgres(error) => sql::postgres::is_retryable(error),
+            Error::Postgres(error) | Error::Unreached { source: error, .. } => sql::postgres::is_retryable(error),
             Error::Slow { .. } | Error::Taken => true,
             _ => false,
         }

@@ -1,10 +1,12 @@
 //! The outbox: replies on their way to a platform, and the cursors of the streams that come from there.
 
+use std::collections::BTreeMap;
+
 use super::{Error, Reader, Tx, sql::Row};
 use crate::{
     case::{AccountId, CaseId, ReplyId, ReplyState},
     clock::Time,
-    mention::{Lang, Mark, MentionId},
+    mention::{Engagement, Lang, Mark, MentionId},
     staff::AgentId,
 };
 
@@ -64,6 +66,10 @@ pub struct Outgoing {
     pub lang: Lang,
     /// Calls made so far, this one included.
     pub attempts: u32,
+    /// Global id of the post that began its thread, where that is another one.
+    pub target_conversation: Option<String>,
+    /// What its connector kept of it.
+    pub extra: BTreeMap<String, String>,
 }
 
 /// A mention to look at again: its text may have changed, or be gone.
@@ -75,6 +81,8 @@ pub struct Watched {
     pub local_ref: String,
     /// Which version is stored.
     pub version: i64,
+    /// What the platform had counted.
+    pub engagement: Option<Engagement>,
 }
 
 const REPLY_COLUMNS: &str = "r.id, r.case_id, r.mention_id, r.account_id, r.agent_id, r.text, r.state, r.created_at, r.due_at, r.attempts, \
@@ -113,13 +121,16 @@ fn outgoing_of(row: &Row<'_>) -> Result<Outgoing, Error> {
         idempotency_key: row.get(7)?,
         lang: Lang::parse(&lang).unwrap_or_default(),
         attempts: row.get(9)?,
+        target_conversation: row.get(10)?,
+        extra: row.get::<Option<String>>(11)?.and_then(|extra| serde_json::from_str(&extra).ok()).unwrap_or_default(),
     })
 }
 
 const OUTGOING: &str =
-    "SELECT r.id, a.key, r.text, m.native_id, m.local_ref, c.handle, m.visibility, r.idempotency_key, m.lang,
-                 r.attempts FROM reply r JOIN account a ON a.id = r.account_id JOIN mention m ON m.id = r.mention_id JOIN
-                 contact c ON c.id = m.contact_id";
+    "SELECT r.id, a.key, r.text, m.native_id, m.local_ref, c.handle, m.visibility, r.idempotency_key, m.lang, r.attempts,
+                 first.native_id, x.extra FROM reply r JOIN account a ON a.id = r.account_id JOIN mention m ON m.id =
+                 r.mention_id JOIN contact c ON c.id = m.contact_id LEFT JOIN mention first ON first.id = m.conversation
+                 AND first.id <> m.id LEFT JOIN mention_extra x ON x.mention_id = m.id";
 
 impl Tx<'_> {
     /// Puts a reply into the outbox.
@@ -311,20 +322,6 @@ impl Reader<'_> {
     pub fn next_reply_due(&self) -> Result<Option<Time>, Error> {
         let due: Option<i64> = self.sql.one("SELECT min(due_at) FROM reply WHERE state = 'queued'", &[], |row| row.get(0))?;
         Ok(due.map(Time))
-    }
-
-    /// Mentions of a source to look at again: seen since `since`, or in an unfinished case; newest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn watched(&self, source: &str, since: Time, limit: u32) -> Result<Vec<Watched>, Error> {
-        self.sql.all(
-            "SELECT m.native_id, m.local_ref, m.version FROM mention m WHERE m.source_id = (SELECT id FROM source WHERE
-                 key = ?1) AND m.local_ref IS NOT NULL AND m.deleted_at IS NULL AND m.side = 'customer' AND m.first_seen_at
-                 >= ?2 ORDER BY m.id DESC LIMIT ?3",
-            &[source.into(), since.0.into(), limit.into()],
-            |row| Ok(Watched { native_id: row.get(0)?, local_ref: row.get(1)?, version: row.get(2)? }),
-        )
     }
 
     /// The replies of a case, oldest first.

@@ -30,7 +30,7 @@ impl Source {
     pub(super) fn reader(&self) -> Result<Sql, Error> {
         match self {
             Source::Sqlite { path, config } => Ok(Sql::Sqlite(sqlite::connect(path, config, true)?)),
-            Source::Postgres(settings) => settings.connect(Purpose::Person),
+            Source::Postgres(settings) => settings.connect(Purpose::Read),
         }
     }
 
@@ -38,7 +38,7 @@ impl Source {
     pub(super) fn writer(&self, urgency: Urgency) -> Result<Sql, Error> {
         match (self, urgency) {
             (Source::Sqlite { path, config }, _) => Ok(Sql::Sqlite(sqlite::connect(path, config, false)?)),
-            (Source::Postgres(settings), Urgency::Person) => settings.connect(Purpose::Person),
+            (Source::Postgres(settings), Urgency::Person) => settings.connect(Purpose::Command),
             (Source::Postgres(settings), Urgency::Batch) => settings.connect(Purpose::Batch),
         }
     }

@@ -6,6 +6,8 @@
 mod case;
 mod other;
 mod queue;
+mod review;
+mod sources;
 
 use std::borrow::Borrow;
 
@@ -15,6 +17,8 @@ pub use self::{
     case::{Answer, CasePage, Contact, Earlier, LengthRule, LogLine, May, Passage, Presence, ReplyBubble, ThreadItem},
     other::{ErrorPage, Facet, FacetItem, Failure, Hit, LinkPage, Problem, SearchPage, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
+    review::{Correction, ReviewPage, ReviewTab},
+    sources::{Catch, Failing, Faring, Heard, Quota, Source, SourcePage, SourcePush, SourcesPage, StreamLine},
 };
 use super::{
     assets,
@@ -68,6 +72,8 @@ pub enum Room {
     Mine,
     /// Search.
     Search,
+    /// Sources.
+    Sources,
     /// Signing in, errors.
     Outside,
 }

@@ -112,6 +112,7 @@ fn full() -> Envelope {
         visibility: text(),
         engagement: Some(Engagement { replies: 1, shares: 1, likes: 1 }),
         media: vec!["x".into()],
+        extra: Default::default(),
     }
 }
 

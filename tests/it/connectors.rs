@@ -8,12 +8,14 @@ use std::{
     time::Duration,
 };
 
+mod kinds;
+
 use moksori::{
     case::ReplyId,
     clock::{Clock, Time},
     connect::{
         Account, AccountConfig, Config, Connect, ConnectorFile, Error, Fault, Home, Metrics, OwnIds, Playback, Poller, Secret,
-        SecretSource, Tray, load_files, test_account, test_file,
+        SecretSource, Tray, load_files, test_account, test_file, toml_files,
     },
     desk::{Outgoing, Watched},
     mention::{Envelope, Lang, Op, Side},
@@ -26,14 +28,11 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("connectors")
 }
 
+/// The connector files of the program, and one for each kind of stream that a platform may have.
 fn files() -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(directory())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        .collect();
-    files.sort();
+    let mut files = toml_files(&directory()).unwrap();
     assert!(files.len() >= 2, "{files:?}");
+    files.extend(toml_files(&kinds::directory()).unwrap());
     files
 }
 
@@ -69,7 +68,7 @@ impl Bench {
     fn pollers(&self, home: &Home) -> Vec<Poller> {
         let config = test_account(&self.file, &self.playback.url);
         let account = Account::new(self.file.clone(), config, OwnIds::default(), self.clock.clone(), metrics()).unwrap();
-        Poller::of(&account, home).into_iter().filter(|poller| !poller.revisits()).collect()
+        Poller::of(&account, home).unwrap().into_iter().filter(|poller| !poller.revisits()).collect()
     }
 }
 
@@ -242,7 +241,8 @@ async fn pages_that_go_in_a_circle_are_left_within_three() {
             loops += usize::from(matches!(poller.step().await, Err(Error::Loop)));
             assert!(bench.playback.asked().len() <= 3, "{} {}", path.display(), poller.stream_name());
         }
-        assert!(loops > 0, "{}: no recorded reply has a next page", path.display());
+        let pages = bench.file.streams.iter().any(|stream| stream.pages());
+        assert!(loops > 0 || !pages, "{}: no recorded reply has a next page", path.display());
     }
 }
 
@@ -278,7 +278,7 @@ fn connect(sample: &Sample, through: Home, clock: &Clock) -> Connect {
         allow_private: true,
         ..AccountConfig::new(handle, "mastodon")
     });
-    let config = Config { directory: directory(), accounts: accounts.to_vec() };
+    let config = Config { directory: directory(), accounts: accounts.to_vec(), token_key: None };
     Connect::new(&config, &load_files(&directory()).unwrap(), through, clock.clone(), metrics()).unwrap()
 }
 
@@ -306,6 +306,8 @@ impl Stage {
             idempotency_key: format!("key-{id}"),
             lang: Lang::Ko,
             attempts: 1,
+            target_conversation: None,
+            extra: Default::default(),
         }
     }
 
@@ -394,6 +396,7 @@ async fn edits_and_deletes_of_watched_posts_are_seen_but_a_broken_list_deletes_n
         native_id: one.native_id.clone(),
         local_ref: one.local_ref.clone().unwrap(),
         version: one.version(),
+        engagement: one.engagement,
     };
     stage.tray.with(|tray| tray.watched = found.iter().map(watched).collect());
     stage.clock.advance(Duration::from_secs(60));
@@ -533,7 +536,7 @@ async fn a_file_is_read_as_it_grows() {
     let registry = prometheus::Registry::new();
     let counted = Metrics::new(&registry).unwrap();
     let files = load_files(&directory()).unwrap();
-    let config = Config { directory: directory(), accounts: vec![config] };
+    let config = Config { directory: directory(), accounts: vec![config], token_key: None };
     let connect = Connect::new(&config, &files, through, clock, counted.clone()).unwrap();
     let mut poller = connect.pollers().remove(0);
     let write = |text: &str| {
@@ -569,7 +572,7 @@ async fn a_line_that_is_being_written_is_read_whole() {
     let path = dir.path().join("posts.jsonl");
     let config = AccountConfig { path: Some(path.clone()), interval: Duration::ZERO, ..AccountConfig::new("desk", "file") };
     let (tray, through) = home();
-    let config = Config { directory: directory(), accounts: vec![config] };
+    let config = Config { directory: directory(), accounts: vec![config], token_key: None };
     let files = load_files(&directory()).unwrap();
     let connect = Connect::new(&config, &files, through, Clock::by_hand(START), metrics()).unwrap();
     let mut poller = connect.pollers().remove(0);

@@ -88,3 +88,48 @@ fn the_first_row_that_fits_an_error_counts() {
         assert_eq!(file.on_error(status, &body), expected, "{status} {body}");
     }
 }
+
+/// One file with every key of the format.
+const WHOLE: &str = include_str!("tests/whole.toml");
+
+#[test]
+fn a_file_may_hold_every_key_of_the_format() {
+    let file = ConnectorFile::parse(std::path::Path::new("whole.toml"), WHOLE).unwrap();
+    assert_eq!((file.streams.len(), file.actions.len()), (5, 1));
+    assert_eq!(file.settings[1].default.as_deref(), Some("v26.0"));
+}
+
+#[test]
+fn what_spans_keys_is_checked_with_line_key_and_remedy() {
+    for (good, bad, key, message) in [
+        ("zone = \"Asia/Seoul\"", "zone = \"Asia/Soul\"", "zone", "`Asia/Soul` is no time zone"),
+        ("units = 25000", "units = 5", "units", "nothing is left to poll with"),
+        ("pattern = \"rem:(\\\\d+)\"", "pattern = \"rem\"", "rate_in", "has no group"),
+        ("per_query = true", "per_query = false", "query", "no query is walked for"),
+        ("since = \"{{ cursor }}\"", "since = \"now\"", "since", "does not read the mark"),
+        (
+            "[[stream.live.event]]\nname = \"update\"",
+            "[[stream.live.event]]\nname = \"update\"\nkind = 1",
+            "kind",
+            "unknown field",
+        ),
+        ("kind = \"sse\"", "kind = \"ndjson\"", "name", "only server-sent events have names"),
+        ("allowed = \"{{ extra.summoned }}\"", "allowed = \"true\"", "allowed", "does not read `extra`"),
+        ("thread = { max = 5 }", "thread = { max = 0 }", "thread", "max of 1 or more"),
+        (
+            "signature = { header = \"webhook-signature\", prefix = \"v1,\", encoding = \"base64\"",
+            "signature = { header = \"webhook-signature\", prefix = \"v1,\", encoding = \"base32\"",
+            "signature",
+            "unknown variant",
+        ),
+        ("settings = [\"app_id\", ", "settings = [\"app_id\", 3, ", "settings", "a setting is \"name\" or"),
+        ("facets = \"{{ reply.facets }}\"", "facets = \"{{ env.HOME }}\"", "", "unknown value `env`"),
+        ("refresh = \"$.refresh_token\"", "", "refresh", "the refresh has nothing to send"),
+    ] {
+        assert!(WHOLE.contains(good), "{good}");
+        let text = WHOLE.replacen(good, bad, 1);
+        let error = ConnectorFile::parse(std::path::Path::new("whole.toml"), &text).unwrap_err();
+        assert!(error.message.contains(message), "{good}: {error}");
+        assert!(error.line > 1 && error.key.clone().unwrap_or_default().contains(key), "{good}: {error}");
+    }
+}

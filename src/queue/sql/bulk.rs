@@ -81,12 +81,15 @@ pub(in crate::queue) static MENTION: Bulk = bulk(
 pub(in crate::queue) static MENTION_ORIGINAL: Bulk =
     bulk(2, "mention_original", false, &[("mention_id", Int), ("text", Text)], Insert(""));
 
+pub(in crate::queue) static MENTION_EXTRA: Bulk =
+    bulk(9, "mention_extra", false, &[("mention_id", Int), ("extra", Text)], Insert("ON CONFLICT DO NOTHING"));
+
 pub(in crate::queue) static JUDGEMENT: Bulk = bulk(
     3,
     "judgement",
     false,
-    &[("mention_id", Int), ("rules", Int), ("reasons", Text)],
-    Insert("ON CONFLICT (mention_id) DO UPDATE SET rules = excluded.rules, reasons = excluded.reasons"),
+    &[("mention_id", Int), ("rules", Int), ("model", Int), ("reasons", Text)],
+    Insert("ON CONFLICT (mention_id) DO UPDATE SET rules = excluded.rules, model = excluded.model, reasons = excluded.reasons"),
 );
 
 pub(in crate::queue) static MENTION_MATCH: Bulk = bulk(
@@ -203,9 +206,10 @@ pub(in crate::queue) static DEAD_LETTER: Bulk = bulk(
 pub(in crate::queue) static ERASURE: Bulk =
     bulk(0, "erasure", false, &[("source", Text), ("native_id", Text), ("at", Int)], Insert(""));
 
-static ALL: [&Bulk; 10] = [
+static ALL: [&Bulk; 11] = [
     &MENTION,
     &MENTION_ORIGINAL,
+    &MENTION_EXTRA,
     &JUDGEMENT,
     &MENTION_MATCH,
     &CASES,

@@ -1,7 +1,8 @@
 //! How a session of PostgreSQL begins: its address, its secrets, TLS, its limits; and the schema it must find.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
+use ::postgres::config::Host;
 use openssl::ssl::{SslConnector, SslMethod};
 use postgres_openssl::MakeTlsConnector;
 
@@ -12,8 +13,13 @@ use crate::{
     secret::Secret,
 };
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/postgres/0001_desk.sql"), include_str!("../migrations/postgres/0002_engines.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/postgres/0001_desk.sql"),
+    include_str!("../migrations/postgres/0002_engines.sql"),
+    include_str!("../migrations/postgres/0003_sources.sql"),
+    include_str!("../migrations/postgres/0004_listening.sql"),
+    include_str!("../migrations/postgres/0005_learning.sql"),
+];
 
 /// Held while a schema is brought up to date.
 const MIGRATION_LOCK: i64 = 0x6d6f_6b73_6f72_6903;
@@ -33,8 +39,10 @@ pub(in crate::queue) struct Settings {
 /// What a session is for; it decides how long its statements may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::queue) enum Purpose {
-    /// To read, or to write what a person waits for.
-    Person,
+    /// To read what a person waits for.
+    Read,
+    /// To write what a person waits for.
+    Command,
     /// To write batches.
     Batch,
     /// To bring the schema up to date.
@@ -71,11 +79,22 @@ impl Settings {
         Ok(Settings { config, tls, wait: postgres.wait })
     }
 
+    /// Where the server is looked for, for an error.
+    fn server(&self) -> String {
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(directory) => directory.display().to_string(),
+        });
+        let ports = self.config.get_ports().iter().copied().chain(iter::repeat(5_432));
+        hosts.zip(ports).map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(", ")
+    }
+
     /// Opens a session. Blocks; never call it on an async thread.
     pub(in crate::queue) fn connect(&self, purpose: Purpose) -> Result<Sql, Error> {
-        let session = Session::new(self.config.connect(self.tls.clone())?);
+        let unreached = |source| Error::Unreached { server: self.server(), source };
+        let session = Session::new(self.config.connect(self.tls.clone()).map_err(unreached)?);
         let (statement, lock) = match purpose {
-            Purpose::Person => (self.wait, self.wait / 2),
+            Purpose::Read | Purpose::Command => (self.wait, self.wait / 2),
             Purpose::Batch => (self.wait * 12, self.wait * 2),
             Purpose::Migrate => (Duration::ZERO, Duration::ZERO),
         };
@@ -87,8 +106,8 @@ impl Settings {
             lock.as_millis(),
             (self.wait * 2).as_millis(),
         ))?;
-        if purpose == Purpose::Batch {
-            // Batches look up rows by their keys. A plan made while a table was empty would read all of it ever after.
+        if matches!(purpose, Purpose::Command | Purpose::Batch) {
+            // Who writes looks up rows by their keys. A plan made while a table was empty would read all of it ever after.
             session.run("SET enable_seqscan = off")?;
         }
         Ok(Sql::Postgres(Box::new(session)))

@@ -17,8 +17,13 @@ use crate::{
     queue::{Config, Error},
 };
 
-pub(in crate::queue) const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_desk.sql"), include_str!("../migrations/0002_engines.sql")];
+pub(in crate::queue) const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_desk.sql"),
+    include_str!("../migrations/0002_engines.sql"),
+    include_str!("../migrations/0003_sources.sql"),
+    include_str!("../migrations/0004_listening.sql"),
+    include_str!("../migrations/0005_learning.sql"),
+];
 
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -65,6 +70,8 @@ pub(in crate::queue) fn connect(path: &Path, config: &Config, read_only: bool) -
     connection.pragma_update(None, "secure_delete", true)?;
     // Checkpoints run on a connection of their own, so that no commit pays for one.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // A log that had to grow long gives the disk back when it begins anew.
+    connection.pragma_update(None, "journal_size_limit", LONG_LOG * 4_096)?;
     connection.pragma_update(None, "cache_size", -i64::from(config.cache_kib))?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     if read_only {
@@ -99,24 +106,24 @@ pub(in crate::queue) fn migrate(connection: &mut Connection) -> Result<(usize, u
     Ok((found, MIGRATIONS.len()))
 }
 
-/// The log may have so many pages; then it is emptied as soon as nobody reads in it.
+/// The log may have so many pages; then it begins anew as soon as nobody reads in it.
 const LONG_LOG: i64 = 16_384;
-/// Emptying the log holds writers up: nobody is waited for longer.
-const EMPTIES_WITHIN: Duration = Duration::from_millis(200);
+/// Beginning the log anew holds writers up: nobody is waited for longer.
+const ANEW_WITHIN: Duration = Duration::from_millis(200);
 
-/// Copies the log into the database once a second while anything is written, also under steady load; empties
-/// it when it has grown long, and when asked to, so that erased text does not linger in it.
+/// Copies the log into the database once a second while anything is written, also under steady load; begins it
+/// anew when it has grown long; and empties it when asked to, so that erased text does not linger in it.
 pub(in crate::queue) fn keep_checkpointing(connection: &Connection, asked: &Receiver<bool>) {
-    if let Err(error) = connection.busy_timeout(EMPTIES_WITHIN) {
+    if let Err(error) = connection.busy_timeout(ANEW_WITHIN) {
         tracing::warn!(error = %error, "checkpoints of the store may hold writers up");
     }
     let second = Duration::from_secs(1);
     let mut written_at = None;
-    let mut truncate = false;
+    let mut empty = false;
     loop {
         match asked.recv_timeout(second) {
-            Ok(wants_truncate) => {
-                truncate |= wants_truncate;
+            Ok(wants_empty) => {
+                empty |= wants_empty;
                 let now = Clock::System.now();
                 if now.since(*written_at.get_or_insert(now)) < second {
                     continue;
@@ -124,13 +131,12 @@ pub(in crate::queue) fn keep_checkpointing(connection: &Connection, asked: &Rece
             }
             Err(RecvTimeoutError::Timeout) if written_at.is_none() => continue,
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => truncate = true,
+            Err(RecvTimeoutError::Disconnected) => empty = true,
         }
-        let mode = if truncate { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
-        match connection.query_row(mode, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))) {
-            Ok((busy, pages)) => {
-                truncate = truncate && busy != 0 || pages > LONG_LOG;
-                written_at = truncate.then(|| Clock::System.now());
+        match copy_log(connection, empty) {
+            Ok(done) => {
+                empty &= !done;
+                written_at = (!done).then(|| Clock::System.now());
             }
             Err(error) => tracing::warn!(error = %error, "could not checkpoint the store, trying again"),
         }
@@ -138,4 +144,20 @@ pub(in crate::queue) fn keep_checkpointing(connection: &Connection, asked: &Rece
             return;
         }
     }
+}
+
+/// One checkpoint; false if the log is still to be emptied, or too long, because somebody read in it. Most is
+/// copied while writers go on, so that they wait only for what was written meanwhile.
+fn copy_log(connection: &Connection, empty: bool) -> rusqlite::Result<bool> {
+    let checkpoint = |mode: &str| {
+        let ask = format!("PRAGMA wal_checkpoint({mode})");
+        connection.query_row(&ask, [], |row| Ok((row.get::<_, i64>(0)? != 0, row.get::<_, i64>(1)?)))
+    };
+    let (_, pages) = checkpoint("PASSIVE")?;
+    let (busy, _) = match (empty, pages > LONG_LOG) {
+        (true, _) => checkpoint("TRUNCATE")?,
+        (false, true) => checkpoint("RESTART")?,
+        (false, false) => return Ok(true),
+    };
+    Ok(!busy)
 }

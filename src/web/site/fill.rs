@@ -204,6 +204,8 @@ impl Fill<'_> {
                 work: works,
             },
             presence: Vec::new(),
+            caught: Vec::new(),
+            unaddressed: false,
             teams: self.other_teams(case, f.language),
             dispositions: (self.dispositions.iter())
                 .map(|(key, ko, en)| Choice { value: key.clone(), name: named(f.language, ko, en).into(), chosen: false })
@@ -357,16 +359,19 @@ fn contact(view: &CaseView, latest: Option<&MentionView>) -> Contact {
 /// The rule that the composer counts by; without a limit none is near.
 /// The rule for what an agent types: the platform's, less the customer's handle that goes in front.
 fn length_rule(rule: Option<&text::LengthRule>, front: &str) -> views::LengthRule {
-    let Some(rule) = rule else { return views::LengthRule { unit: "graphemes", max: 100_000, url: None, light: "" } };
+    let Some(rule) = rule else {
+        return views::LengthRule { unit: "graphemes", max: 100_000, url: None, light: String::new() };
+    };
     views::LengthRule {
         unit: match rule.unit {
             text::Unit::Characters => "characters",
             text::Unit::Graphemes => "graphemes",
             text::Unit::Bytes => "bytes",
+            text::Unit::Weighted => "weighted",
         },
         max: u32::try_from(rule.left(front)).unwrap_or(0),
         url: rule.url.and_then(|weight| u32::try_from(weight).ok()),
-        light: "",
+        light: rule.light.iter().map(|(from, to)| format!("{from}-{to}")).collect::<Vec<_>>().join(","),
     }
 }
 

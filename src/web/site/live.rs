@@ -24,7 +24,7 @@ use axum::{
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Console, fault::Fault, fill::left, pages::Desktop, room::Room, session::Visit};
+use super::{Console, fault::Fault, fill::left, pages::Desktop, room::Room, session::Visit, sources};
 use crate::{
     case::{CaseId, EventKind, Seq},
     clock::Time,
@@ -42,6 +42,8 @@ const STREAMS: usize = 4;
 const MOST_EVENTS: u32 = 1_000;
 /// Cases of a list whose places are known.
 const KNOWN: u32 = 500;
+/// How often a page of sources is brought up to date.
+const LOOK_AT_SOURCES: std::time::Duration = std::time::Duration::from_secs(2);
 /// Rows drawn for one message; beyond it pulling is cheaper.
 const MOST_ROWS: usize = 16;
 
@@ -113,6 +115,7 @@ impl Drop for Open {
 enum Place {
     List(Box<Room>),
     Case(CaseId),
+    Sources,
 }
 
 /// Ends the feeder when the response is dropped.
@@ -158,6 +161,7 @@ pub(super) async fn stream(
             let room = console.read(move |reader| Room::open(reader, &viewer, team.as_deref(), &query)).await?;
             Place::List(Box::new(room))
         }
+        Some("sources") => Place::Sources,
         _ => return Err(Fault::NoPage),
     };
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
@@ -166,7 +170,14 @@ pub(super) async fn stream(
     let take = text("take").is_some();
     let reading = match console.streams.open(visit.token.stored(), &pipe, take) {
         Some(open) => {
-            let feeder = Feeder { console: Arc::clone(&console), visit, place, pipe: pipe.clone(), known: BTreeMap::new() };
+            let feeder = Feeder {
+                console: Arc::clone(&console),
+                visit,
+                place,
+                pipe: pipe.clone(),
+                known: BTreeMap::new(),
+                drawn: BTreeMap::new(),
+            };
             Reading { pipe, feeder: Some(tokio::spawn(feeder.run(since.map(Seq)))), _open: Some(open) }
         }
         None => {
@@ -203,6 +214,8 @@ struct Feeder {
     pipe: Pipe,
     /// The cases of the list, with their places.
     known: BTreeMap<CaseId, Spot>,
+    /// The sources of the page, as they were drawn.
+    drawn: BTreeMap<String, String>,
 }
 
 /// What a look at the events made.
@@ -236,6 +249,9 @@ impl Feeder {
         self.pipe.push(&Message::Hello { now: clock.now(), seq: seen, version: env!("CARGO_PKG_VERSION") });
         self.learn().await?;
         let mut beat_at = clock.now().plus(BEAT);
+        // How sources fare is no event of a case: it is looked for.
+        let looks = matches!(self.place, Place::Sources);
+        let mut look_at = clock.now();
         let mut first = true;
         loop {
             if seen < *commits.borrow() || first {
@@ -259,6 +275,10 @@ impl Feeder {
                     if changed.is_ok() && matches!(self.place, Place::Case(own) if own == case) {
                         self.push_case(case, seen).await?;
                     }
+                }
+                () = clock.sleep_until(look_at), if looks => {
+                    look_at = clock.now().plus(LOOK_AT_SOURCES);
+                    self.push_sources(seen).await?;
                 }
                 () = clock.sleep_until(beat_at) => {
                     beat_at = clock.now().plus(BEAT);
@@ -296,6 +316,7 @@ impl Feeder {
     /// Draws what happened after `seen`; `missed` while the page was on its way here.
     async fn news(&mut self, seen: Seq, missed: bool) -> Result<Seq, Fault> {
         match &self.place {
+            Place::Sources => Ok(*self.console.site.desk.store().follow().borrow()),
             Place::Case(case) => {
                 let case = *case;
                 let (events, seq) = self.events(seen).await?;
@@ -326,6 +347,20 @@ impl Feeder {
         }
         let seq = events.last().map_or(seen, |event| event.seq);
         Ok((events.into_iter().filter_map(|event| Some((event.case?, event.kind))).collect(), seq))
+    }
+
+    async fn push_sources(&mut self, seq: Seq) -> Result<(), Fault> {
+        let (desktop, mut drawn) = (self.console.desktop(&self.visit), std::mem::take(&mut self.drawn));
+        let (messages, drawn) = self
+            .console
+            .read(move |reader| {
+                let messages = sources::changes(reader, &desktop, &mut drawn)?;
+                Ok((messages, drawn))
+            })
+            .await?;
+        self.drawn = drawn;
+        messages.into_iter().for_each(|html| self.pipe.push(&Message::Partial(seq, html)));
+        Ok(())
     }
 
     async fn push_case(&self, case: CaseId, seq: Seq) -> Result<(), Fault> {

@@ -15,9 +15,11 @@ mod live;
 mod ops;
 mod pages;
 mod presence;
+mod review;
 mod room;
 mod say;
 mod session;
+mod sources;
 
 #[cfg(test)]
 mod tests;
@@ -205,7 +207,13 @@ fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<b
         .route("/cases/{number}/peek", get(pages::peek))
         .route("/cases/{number}/draft", put(commands::draft))
         .route("/cases/{number}/{command}", post(commands::run))
+        .route("/review", get(review::page))
+        .route("/review/corrections.jsonl", get(review::export))
+        .route("/review/{mention}", post(review::decide))
         .route("/search", get(finding::page))
+        .route("/sources", get(sources::page))
+        .route("/sources/{account}", get(sources::one))
+        .route("/sources/{account}/{command}", post(sources::run))
         .route("/live", get(live::stream))
         .route("/live/now", get(live::now))
         .route("/presence", post(commands::presence))
@@ -226,14 +234,14 @@ fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<b
         .with_state(console)
 }
 
-/// Serves the console until `stop` turns true; then live streams end and running requests are answered.
-pub async fn serve(listener: TcpListener, site: Site, stop: watch::Receiver<bool>) {
-    serve_routes(listener, routes(site, stop.clone(), None), stop).await;
+/// Serves the console, and routes of other stages `beside` it that have guards of their own, until `stop` turns true; then live streams end and running requests are answered.
+pub async fn serve(listener: TcpListener, site: Site, beside: Router, stop: watch::Receiver<bool>) {
+    serve_routes(listener, routes(site, stop.clone(), None).merge(beside), stop).await;
 }
 
 /// Serves the operators' pages alone, for a process without a console.
-pub async fn serve_operator(listener: TcpListener, operator: Operator, stop: watch::Receiver<bool>) {
-    let routes = ops::routes(Arc::new(operator)).layer(middleware::from_fn(limit_time));
+pub async fn serve_operator(listener: TcpListener, operator: Operator, beside: Router, stop: watch::Receiver<bool>) {
+    let routes = ops::routes(Arc::new(operator)).layer(middleware::from_fn(limit_time)).merge(beside);
     serve_routes(listener, routes, stop).await;
 }
 

@@ -15,6 +15,7 @@ use super::{
     html,
     room::Room,
     session::Visit,
+    sources,
 };
 use crate::{
     case::CaseId,
@@ -57,6 +58,14 @@ impl Desktop {
         for team in reader.catalog.teams.iter().filter(|team| authorize(&self.viewer, Action::Read, team.id).is_ok()) {
             let count = open.iter().find(|(id, _)| *id == team.id).map_or(0, |(_, count)| *count);
             f.nav.push(item(team_name(team, f.language), format!("/queue/{}", team.key), count));
+        }
+        if let Some(open) = super::review::waiting(reader, &self.viewer)? {
+            f.nav.push(item(f.w.review.into(), "/review".into(), open));
+        }
+        let listens = |team: &crate::queue::Team| authorize(&self.viewer, Action::Listen, team.id).is_ok();
+        if reader.catalog.teams.iter().any(listens) {
+            let (name, href) = (f.w.sources.to_owned(), "/sources".to_owned());
+            f.nav.push(NavItem { current: href == current, name, href, open: None });
         }
         Ok(f)
     }
@@ -103,6 +112,9 @@ impl Console {
             let mut f = desktop.frame(reader, views::Room::Queue, &current)?;
             f.live = Some(format!("/live?room=case&case={number}&since={}", desktop.seq));
             let mut page = desktop.fill(reader).case(&view, f, log_open);
+            let posts: Vec<i64> = view.thread.iter().filter(|post| !post.addressed).map(|post| post.id.0).collect();
+            page.caught = sources::caught(reader, &desktop, &posts)?.into_values().collect();
+            page.unaddressed = !view.thread.iter().any(|post| post.addressed);
             page.presence = presence.into_iter().map(|(initials, writing)| Presence { initials, writing }).collect();
             Ok(page)
         })
@@ -165,7 +177,8 @@ async fn list_page(
             let tab = if room.team.is_some() { views::Room::Queue } else { views::Room::Mine };
             let mut f = desktop.frame(reader, tab, &room.path())?;
             f.live = Some(room.live(desktop.seq));
-            let list = room.list(reader, &desktop.fill(reader), &f, desktop.seq)?;
+            let mut list = room.list(reader, &desktop.fill(reader), &f, desktop.seq)?;
+            list.warning = sources::warning(reader, &desktop)?;
             Ok(QueuePage {
                 title: room.title(&f),
                 path: room.path(),
@@ -210,7 +223,8 @@ async fn rows_of(console: &Console, visit: &Visit, team: Option<String>, query: 
     let page = console
         .read(move |reader| {
             let room = Room::open(reader, &desktop.viewer, team.as_deref(), &query)?;
-            let list = room.list(reader, &desktop.fill(reader), &desktop.f, desktop.seq)?;
+            let mut list = room.list(reader, &desktop.fill(reader), &desktop.f, desktop.seq)?;
+            list.warning = sources::warning(reader, &desktop)?;
             Ok(RowsPage { list, f: desktop.f })
         })
         .await?;

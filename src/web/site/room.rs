@@ -140,6 +140,7 @@ impl Room {
             more: more.then(|| Room::address(&self.path(), &self.query(self.shown + PULL, &[]))),
             clear: (!self.asked.is_empty()).then(|| self.path()),
             mine: self.team.is_none(),
+            warning: None,
             total: counts.open,
             counts: Counts {
                 open: counts.open,

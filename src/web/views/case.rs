@@ -139,7 +139,7 @@ pub struct LengthRule {
     /// What a link counts, where it has a fixed length.
     pub url: Option<u32>,
     /// For `weighted`: ranges of code points that count one ("0-4351,8192-8205"); all else counts two.
-    pub light: &'static str,
+    pub light: String,
 }
 
 /// May it be answered from here?
@@ -273,6 +273,10 @@ pub struct CasePage {
     pub may: May,
     /// Who else is here.
     pub presence: Vec<Presence>,
+    /// Which queries of which brands caught its posts, in words.
+    pub caught: Vec<String>,
+    /// Nobody wrote it to us.
+    pub unaddressed: bool,
     /// Teams it can go to.
     pub teams: Vec<Choice>,
     /// How it can end.

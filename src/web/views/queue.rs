@@ -192,6 +192,8 @@ pub struct List {
     pub mine: bool,
     /// When the last post came in.
     pub last_seen: Option<Time>,
+    /// Sources that bring nothing, in words; whether the reader may look after them.
+    pub warning: Option<(String, bool)>,
     /// The event up to which this is true.
     pub seq: i64,
 }

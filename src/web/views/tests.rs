@@ -187,7 +187,7 @@ fn case(language: Language, log_open: bool) -> CasePage {
         answer: Answer::Reply {
             account: "@shop_kr".into(),
             signature: "^KG".into(),
-            rule: LengthRule { unit: "graphemes", max: 500, url: Some(23), light: "" },
+            rule: LengthRule { unit: "graphemes", max: 500, url: Some(23), light: String::new() },
         },
         reply_draft: (String::new(), 0),
         note_draft: (String::new(), 0),
@@ -210,6 +210,8 @@ fn case(language: Language, log_open: bool) -> CasePage {
         log_open,
         may: May { claim: false, give_back: true, work: true },
         presence: vec![Presence { initials: "SB".into(), writing: true }],
+        caught: Vec::new(),
+        unaddressed: false,
         teams: vec![Choice { value: "vip".into(), name: "VIP".into(), chosen: false }],
         dispositions: vec![Choice { value: "answered".into(), name: "답변".into(), chosen: false }],
         f,

@@ -3,7 +3,7 @@
 
 use std::{env, path::Path, time::Duration};
 
-use moksori::{clock::Clock, desk::NewReply};
+use moksori::{clock::Clock, desk::NewReply, mention::Label};
 use thirtyfour::prelude::*;
 
 use super::{Chrome, base, complaints, open, sign_in};
@@ -29,6 +29,7 @@ async fn screenshots() {
                     ("queue", format!("/queue/shop-cs?case={case}")),
                     ("case", format!("/cases/{case}")),
                     ("search", "/search?q=%EB%B0%B0%EC%86%A1".to_owned()),
+                    ("review", "/review".to_owned()),
                 ] {
                     open(desk, &driver, lang, theme, &path).await;
                     picture(&driver, target.as_deref().map(Path::new), name, lang, theme, width).await;
@@ -80,6 +81,12 @@ async fn furnish(desk: &kit::Desk) {
     let sb = desk.viewer("SB").await;
     let coupon = desk.case_saying("쿠폰이").await.case;
     desk.app.desk.claim(&sb, coupon.id).await.unwrap();
+    // What a person says of a label is kept for the review, whatever the classifier had said.
+    for (words, label) in [("M 사이즈", Label::Other), ("Still waiting", Label::Question), ("상담원 연결", Label::Other)]
+    {
+        let case = desk.case_saying(words).await.case;
+        desk.app.desk.set_label(&kg, case.id, label).await.unwrap();
+    }
 }
 
 async fn picture(driver: &WebDriver, target: Option<&Path>, page: &str, lang: &str, theme: &str, width: u32) {

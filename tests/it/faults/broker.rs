@@ -207,7 +207,8 @@ async fn catches_up(shop: &Shop, child: &mut Child, ledger: &super::ledger::Ledg
     .await;
 }
 
-async fn settle(shop: &Shop, child: Child, ledger: &super::ledger::Ledger) -> super::check::Found {
+async fn settle(shop: &Shop, mut child: Child, ledger: &super::ledger::Ledger) -> super::check::Found {
+    super::shop::alarms_are_in_time(&mut child).await;
     let stopped_at = Clock::System.now();
     let tail = child.tail();
     let (status, took) = child.terminate().await;

@@ -338,7 +338,7 @@ fn clocks(ledger: &Ledger, held: &Held, rows: &HashMap<usize, MentionId>, stoppe
             let told = breaches.remove(&(case.id, format!("{} {}", kind.as_str(), clock.cycle))).unwrap_or_default();
             let due = deadline < stopped_at.minus(Duration::from_secs(2));
             if due || clock.state == State::Breached {
-                found.one(told.len(), || format!("breach of {kind:?} of {:?}", case.id));
+                found.one(told.len(), || format!("breach of {kind:?} of {:?}, which is {:?}", case.id, clock));
             }
             if told.iter().any(|at| *at != deadline) || (!due && told.len() > 1) {
                 found.moved += 1;

@@ -70,9 +70,15 @@ pub async fn run<F: AsyncFnOnce(&mut Desk)>(story: F) {
 
 /// Runs a story on a fresh desk that keeps `clock`'s time.
 pub async fn run_on<F: AsyncFnOnce(&mut Desk)>(clock: Clock, story: F) {
+    run_with(clock, |_| {}, story).await;
+}
+
+/// Runs a story on a fresh desk whose configuration is the sample shop's with `changes`.
+pub async fn run_with<F: AsyncFnOnce(&mut Desk)>(clock: Clock, changes: impl FnOnce(&mut Config), story: F) {
     let dir = tempfile::tempdir().unwrap();
     let sample = sample(&clock).await;
-    let config = config(dir.path(), &sample);
+    let mut config = config(dir.path(), &sample);
+    changes(&mut config);
     let app = App::start(config.clone(), clock.clone()).await.unwrap();
     let mut desk = Desk { app, sample, clock, config, expect_dead_letters: 0, _dir: dir };
     for (initials, role) in [("KG", Role::Agent), ("SB", Role::Agent), ("LE", Role::Lead)] {

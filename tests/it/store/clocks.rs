@@ -136,6 +136,8 @@ async fn cases_fire_soonest_first_each_once_and_no_more_than_asked_for() {
         assert_eq!(due(8, 10).await, [twice, soon]);
         assert_eq!(due(60, 10).await, [twice, soon, late]);
         assert_eq!(due(60, 2).await, [twice, soon]);
+        let free = shop.write(move |tx| tx.load_free_cases(&[soon, CaseId(i64::MAX), twice])).await;
+        assert_eq!(free.iter().map(|case| (case.id, case.clocks.len())).collect::<Vec<_>>(), [(twice, 2), (soon, 2)]);
         shop.write(move |tx| {
             let mut case = tx.load_case(twice)?.unwrap();
             case.clocks.iter_mut().for_each(|clock| clock.next_fire_at = Time::NEVER);
@@ -144,6 +146,14 @@ async fn cases_fire_soonest_first_each_once_and_no_more_than_asked_for() {
         .await;
         assert_eq!(due(60, 10).await, [soon, late]);
         assert_eq!(shop.read(|reader| reader.next_fire()).await, Some(minutes_after_noon(3)));
+        // A warning that is due long since waits for a deadline that is due just now.
+        shop.write(move |tx| {
+            let mut case = tx.load_case(soon)?.unwrap();
+            case.clocks[0].deadline_at = minutes_after_noon(90);
+            tx.save_case(&case)
+        })
+        .await;
+        assert_eq!(due(10, 10).await, [late, soon]);
     })
     .await;
 }

@@ -59,6 +59,8 @@ async fn a_reply_is_handed_out_once_when_it_is_due_with_all_that_it_takes() {
             idempotency_key: "key soon".into(),
             lang: moksori::mention::Lang::Ko,
             attempts: 1,
+            target_conversation: None,
+            extra: Default::default(),
         };
         assert_eq!(outgoing, expected);
         assert_eq!(shop.read(|reader| reader.replies_in_doubt()).await, [expected]);

@@ -81,7 +81,7 @@ async fn setting_the_same_catalog_again_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_catalog_changes_names_and_keeps_what_is_gone_from_it() {
     on_both(async |shop| {
-        let length = LengthRule { unit: Unit::Graphemes, max: 500, url: Some(23), bare_mentions: true };
+        let length = LengthRule { unit: Unit::Graphemes, max: 500, url: Some(23), bare_mentions: true, ..Default::default() };
         let capability = Capability { reply: true, length: Some(length) };
         let told = capability.clone();
         shop.write(move |tx| tx.set_capability("main", &told)).await;

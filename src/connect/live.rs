@@ -1,0 +1,172 @@
+//! Posts as they happen: one live connection of a stream, and how its messages become mentions.
+//!
+//! The stream's ordinary walk fills the gap each time the connection opens, and goes on slowly as a sweep;
+//! while there is no connection it is walked as if there were none. Posts that come both ways are known by
+//! their id.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use minijinja::context;
+use reqwest::Method;
+use serde_json::Value as Json;
+
+use super::{
+    Error, Poller,
+    format::{
+        LiveKind,
+        live::{EventData, Live, LiveEvent},
+    },
+    request::Call,
+    socket::{Socket, Speech},
+    sse::Message,
+};
+use crate::{
+    clock::Time,
+    mention::{Envelope, Op},
+};
+
+/// Most messages that are appended at once.
+const BATCH: usize = 500;
+
+/// How often the resume value is saved: after a crash so much comes again.
+const SAVED_EVERY: Duration = Duration::from_secs(1);
+
+/// An open connection of one stream.
+pub(super) struct Connection {
+    socket: Socket,
+    cursor: Option<String>,
+    saved_at: Time,
+}
+
+impl Connection {
+    /// Opens the live connection of a stream, where the last one left off.
+    ///
+    /// # Errors
+    /// Why it does not open.
+    pub async fn open(poller: &Poller, live: &Live) -> Result<Connection, Error> {
+        let account = &poller.account;
+        account.identify().await?;
+        let http = account.http.as_ref().ok_or_else(|| Error::Refused("this connector makes no requests".into()))?;
+        let cursor = poller.home.cursor(&name(poller)).await?;
+        let call = request(poller, live, cursor.as_deref())?;
+        account.spend(&poller.price())?;
+        let speech = match live.kind {
+            LiveKind::Sse => Speech::Events,
+            LiveKind::Ndjson => Speech::Lines,
+            LiveKind::Websocket => Speech::WebSocket,
+        };
+        let opened = Socket::open(http, call, speech, live.heartbeat.0).await.and_then(|opened| match opened {
+            Ok(socket) => Ok(socket),
+            Err(answer) => Err(match account.judge(answer, &poller.price(), None) {
+                Ok(answer) => Error::Garbage(format!("no stream, but {}", answer.status)),
+                Err(error) => error,
+            }),
+        });
+        account.count(opened.as_ref().map_or_else(Error::word, |_| "ok"));
+        let mut socket = opened?;
+        for message in &live.send {
+            socket.say(message.render(&account.values(poller.topic_values("")))?).await?;
+        }
+        Ok(Connection { socket, cursor, saved_at: Time(0) })
+    }
+
+    /// Waits for messages and appends what they bring; how many mentions that was.
+    ///
+    /// # Errors
+    /// When the connection broke, or the bus does not take what came.
+    pub async fn step(&mut self, poller: &Poller, live: &Live) -> Result<usize, Error> {
+        let mut batch = vec![self.socket.next().await?];
+        // What has come meanwhile goes along; a connection that broke says so next time.
+        while batch.len() < BATCH
+            && let Some(Ok(message)) = self.socket.next().now_or_never()
+        {
+            batch.push(message);
+        }
+        let mut mentions = Vec::new();
+        for message in batch {
+            let id = message.id.clone();
+            let Some(json) = parse(poller, live, &message) else { continue };
+            let resume = live.cursor.as_ref().and_then(|path| super::template::scalar(path.first(&json)?));
+            self.cursor = resume.or(id).or(self.cursor.take());
+            let Some(event) = live.events.iter().find(|event| fits(event, &message, &json)) else {
+                poller.discard("no_event", 1);
+                continue;
+            };
+            for mention in records(poller, event, &json) {
+                mentions.extend(known(poller, mention).await?);
+            }
+        }
+        let count = poller.keep(mentions).await?;
+        let now = poller.account.clock.now();
+        if let Some(cursor) = self.cursor.as_ref().filter(|_| now >= self.saved_at.plus(SAVED_EVERY)) {
+            poller.home.save_cursor(&name(poller), cursor).await?;
+            self.saved_at = now;
+        }
+        Ok(count)
+    }
+}
+
+/// The name of the resume value.
+fn name(poller: &Poller) -> String {
+    format!("{}/live", poller.cursor_name())
+}
+
+fn request(poller: &Poller, live: &Live, cursor: Option<&str>) -> Result<Call, Error> {
+    let values = poller.account.values(poller.topic_values(cursor.unwrap_or("")));
+    let mut call = poller.account.request(Method::GET, &live.path, &live.query, &values)?;
+    if let (LiveKind::Sse, None, Some(id)) = (live.kind, &live.cursor, cursor) {
+        call.header("last-event-id", id)?;
+    }
+    Ok(call)
+}
+
+/// What a message says, as JSON: a bare text is a JSON string.
+fn parse(poller: &Poller, live: &Live, message: &Message) -> Option<Json> {
+    let text = live.events.iter().any(|event| event.data == EventData::Text && event.name == message.name);
+    if text {
+        return Some(Json::String(message.data.clone()));
+    }
+    match serde_json::from_str(&message.data) {
+        Ok(json) => Some(json),
+        Err(_) => {
+            poller.discard("broken_line", 1);
+            None
+        }
+    }
+}
+
+fn fits(event: &LiveEvent, message: &Message, json: &Json) -> bool {
+    (event.name.is_none() || event.name == message.name)
+        && event.when.as_ref().is_none_or(|when| when.holds(&context! { item => json }).unwrap_or(false))
+}
+
+/// The mentions of a message.
+fn records(poller: &Poller, event: &LiveEvent, json: &Json) -> Vec<Envelope> {
+    let inner: Option<Json> = event.unwrap.as_ref().and_then(|path| {
+        let text = path.first(json)?.as_str()?;
+        Some(serde_json::from_str(text).unwrap_or_else(|_| Json::String(text.to_owned())))
+    });
+    let json = inner.as_ref().unwrap_or(json);
+    let records = event.records.as_ref().map_or(vec![json], |path| path.all(json));
+    let map = event.map.as_ref().or(poller.account.file.map_of(poller.stream()));
+    records.into_iter().filter_map(|record| poller.mention_by(map?, record)).collect()
+}
+
+/// A delete is for a post that we have; the platform may call it by its local id.
+async fn known(poller: &Poller, mention: Envelope) -> Result<Option<Envelope>, Error> {
+    if mention.op == Op::Upsert {
+        return Ok(Some(mention));
+    }
+    let called = mention.local_ref.as_ref().unwrap_or(&mention.native_id);
+    match poller.home.native_id(&mention.source, called).await? {
+        Some(native_id) => Ok(Some(Envelope { native_id, ..mention })),
+        None => {
+            poller.discard("unknown_post", 1);
+            Ok(None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
