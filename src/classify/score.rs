@@ -49,7 +49,7 @@ impl<'a> Sum<'a> {
     pub(super) fn add_thread(&mut self, answers: Option<Label>) {
         if let Some(label @ (Label::Complaint | Label::Question | Label::Proposal)) = answers {
             let short = self.text.chars().nth(40).is_none();
-            self.add("thread.answers", label, if short { 1.0 } else { 0.4 }, 0..0);
+            self.add("thread.answers", label, if short { 1.4 } else { 0.4 }, 0..0);
         }
     }
 

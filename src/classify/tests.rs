@@ -112,6 +112,49 @@ fn ordinary_posts_get_their_label() {
 }
 
 #[test]
+fn a_disguised_insult_is_one() {
+    let classifier = whole();
+    for text in [
+        "시1발 새끼들아 전화 좀 받아라",
+        "야 이 ㅅㅂ놈들아",
+        "병.신 같은 상담원 새끼",
+        "병 신 새 끼 들",
+        "ㅂㅅ같은 것들 일을 그따위로 하냐",
+        "ㅅㅣ발놈들",
+        "씨@@발 놈들 다 뒤져라",
+        "개새1끼들",
+        "미친놈들ㅋㅋ 니들 다 꺼져 ㅄ들아",
+        "you f*cking idiots",
+        "go to hell you stup1d b!tch",
+        "m.o.r.o.n.s, all of you",
+        "you are all fuuuucking morons",
+        "stupid a$$holes, i hope you die",
+    ] {
+        let verdict = verdict(&classifier, text, None);
+        assert_eq!(verdict.label, Label::Abuse, "{text}: {verdict:?}");
+    }
+}
+
+#[test]
+fn profanity_at_a_thing_is_no_abuse() {
+    let classifier = whole();
+    for (text, label) in [
+        ("ㅅㅂ 앱이 또 튕기네 로그인도 안되고", Label::Complaint),
+        ("존나 느려서 결제가 안 됨 환불해줘라", Label::Complaint),
+        ("좆망겜 서버 또 터짐", Label::Complaint),
+        ("와 존나 맛있다 또 시켜야지", Label::Other),
+        ("개꿀 ㅋㅋㅋ 미쳤다 진짜 너무 좋아", Label::Other),
+        ("this damn app crashes every time i pay", Label::Complaint),
+        ("the wifi is shit again, third outage this week", Label::Complaint),
+        ("holy shit this burger is so good", Label::Other),
+        ("so fucking happy with my new phone", Label::Other),
+    ] {
+        let verdict = verdict(&classifier, text, None);
+        assert_eq!(verdict.label, label, "{text}: {verdict:?}");
+    }
+}
+
+#[test]
 fn what_says_nothing_is_left_to_a_person() {
     let classifier = whole();
     for text in ["", "음", "아까 그거 말인데", "12345", "@pine"] {
@@ -126,6 +169,8 @@ fn an_answer_is_read_in_its_thread() {
     let alone = verdict(&classifier, "나도 똑같아요", None);
     let below = verdict(&classifier, "나도 똑같아요", Some(Label::Complaint));
     assert!(below.label == Label::Complaint && !below.unsure && below.confidence > alone.confidence, "{below:?}");
+    let short = verdict(&classifier, "me too", Some(Label::Complaint));
+    assert_eq!(short.label, Label::Complaint, "{short:?}");
     let below_praise = verdict(&classifier, "ㅇㅈ", Some(Label::Other));
     assert_ne!(below_praise.label, Label::Complaint);
 }
