@@ -28,7 +28,7 @@ use crate::{
     query::Query,
     queue::{Catalog, NewAgent, Store},
     replay, rules,
-    search::{Order, Page, Scope, Search},
+    search::{Facet, Order, Page, Scope, Search},
     staff::{Role, TeamId},
     telemetry,
     training::{self, EvalArgs, TrainArgs},
@@ -76,6 +76,9 @@ enum Command {
         /// Most hits to show.
         #[arg(long, default_value_t = 20)]
         limit: u64,
+        /// Which come first: best, newest or oldest.
+        #[arg(long, default_value = "best")]
+        sort: String,
         #[command(flatten)]
         place: Place,
     },
@@ -284,8 +287,8 @@ async fn run(command: Command) -> Result<()> {
         Command::Run { roles, place } => run_service(&place, &roles).await,
         Command::Demo { listen, data, lasting } => demo::run(listen, data, lasting).await,
         Command::Check(place) => check(&place),
-        Command::Search { query, json, limit, place } => {
-            let answer = on_desk(&place, "search", json!({ "query": query, "limit": limit })).await?;
+        Command::Search { query, json, limit, sort, place } => {
+            let answer = on_desk(&place, "search", json!({ "query": query, "limit": limit, "sort": sort })).await?;
             if json {
                 println!("{answer}");
             } else {
@@ -505,43 +508,49 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
             if command == "reindex" {
                 return Ok(json!({ "documents": index.documents() }));
             }
-            let limit = usize::try_from(request.args["limit"].as_u64().unwrap_or(20)).unwrap_or(20);
-            search(&store, &index, request.args["query"].as_str().unwrap_or_default(), limit).await
+            search(&store, &index, &request.args).await
         }
     }
 }
 
-/// Searches everything, as an operator at the machine may.
-pub(crate) async fn search(store: &Arc<Store>, index: &Arc<Search>, query: &str, limit: usize) -> Result<Value> {
-    let query: Query = query.parse()?;
+/// Searches everything, as an operator at the machine may; `args` are `query`, `limit` and `sort`.
+pub(crate) async fn search(store: &Arc<Store>, index: &Arc<Search>, args: &Value) -> Result<Value> {
+    let query: Query = args["query"].as_str().unwrap_or_default().parse()?;
+    let limit = usize::try_from(args["limit"].as_u64().unwrap_or(20)).unwrap_or(20);
+    let order = match args["sort"].as_str().unwrap_or("best") {
+        "best" => Order::Best,
+        "newest" => Order::Newest,
+        "oldest" => Order::Oldest,
+        other => bail!("there is no order \"{other}\"; there are best, newest, oldest"),
+    };
     let catalog = store.catalog();
     let scope = Scope {
         teams: catalog.teams.iter().map(|team| team.id).collect(),
         brands: catalog.brands.iter().filter_map(|brand| u32::try_from(brand.id.0).ok()).collect(),
     };
     let search = Arc::clone(index);
-    let found =
-        tokio::task::spawn_blocking(move || search.find(&query, &scope, Order::Best, Page { offset: 0, limit })).await??;
+    let found = tokio::task::spawn_blocking(move || search.find(&query, &scope, order, Page { offset: 0, limit })).await??;
     let ids: Vec<_> = found.hits.iter().map(|hit| hit.mention).collect();
     let mentions = store.read(move |reader| reader.mentions(&ids)).await?;
-    let hits: Vec<Value> = mentions
-        .iter()
-        .map(|mention| {
-            let case = found.hits.iter().find(|hit| hit.mention == mention.id).and_then(|hit| hit.case);
-            json!({
-                "mention": mention.id,
-                "case": case,
-                "label": mention.label,
-                "lang": mention.lang,
-                "source": mention.source,
-                "author": mention.handle,
-                "posted_at": mention.posted_at.to_string(),
-                "url": mention.url,
-                "text": mention.text,
-            })
-        })
-        .collect();
-    Ok(json!({ "total": found.total, "hits": hits }))
+    let shown = found.hits.iter().filter_map(|hit| {
+        let mention = mentions.iter().find(|mention| mention.id == hit.mention)?;
+        Some(json!({
+            "mention": mention.id,
+            "case": hit.case,
+            "score": hit.score,
+            "label": mention.label,
+            "lang": mention.lang,
+            "source": mention.source,
+            "author": mention.handle,
+            "posted_at": mention.posted_at.to_string(),
+            "url": mention.url,
+            "text": mention.text,
+        }))
+    });
+    let hits: Vec<Value> = shown.collect();
+    let facet = |facet: &Facet| json!({ "field": facet.field, "value": facet.value, "count": facet.count });
+    let facets: Vec<Value> = found.facets.iter().map(facet).collect();
+    Ok(json!({ "total": found.total, "hits": hits, "facets": facets }))
 }
 
 fn print_history(answer: &Value, apply: bool) {

@@ -30,6 +30,7 @@ pub(super) struct Fields {
     pub(super) author: Field,
     pub(super) posted: Field,
     pub(super) reach: Field,
+    pub(super) signature: Field,
 }
 
 impl Fields {
@@ -43,15 +44,17 @@ impl Fields {
             text: schema.add_text_field("text", TextOptions::default().set_indexing_options(text)),
             lang: schema.add_text_field("lang", STRING | FAST),
             platform: schema.add_text_field("platform", STRING | FAST),
-            account: schema.add_text_field("account", STRING),
+            account: schema.add_text_field("account", STRING | FAST),
             author: schema.add_text_field("author", STRING),
             posted: schema.add_i64_field("posted", FAST),
             reach: schema.add_u64_field("reach", FAST),
+            signature: schema.add_u64_field("signature", FAST),
         };
         (schema.build(), fields)
     }
 
-    pub(super) fn document(&self, post: &Post) -> TantivyDocument {
+    /// `signature` is the one of the post's text.
+    pub(super) fn document(&self, post: &Post, signature: u64) -> TantivyDocument {
         let mut document = TantivyDocument::new();
         document.add_i64(self.mention, post.mention.0);
         document.add_text(self.text, composed(&post.text));
@@ -63,6 +66,7 @@ impl Fields {
         document.add_text(self.author, post.author.to_lowercase());
         document.add_i64(self.posted, post.posted_at.0);
         document.add_u64(self.reach, post.reach);
+        document.add_u64(self.signature, signature);
         document
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{ops::Bound, sync::Arc};
 
-use jiff::civil::Date;
+use jiff::{civil::DateTime, tz::TimeZone};
 use tantivy::{
     DocId, Searcher, Term,
     index::SegmentReader,
@@ -21,7 +21,7 @@ use tantivy::{
 use super::{
     Error, Scope,
     files::Fields,
-    table::{CaseIs, Mentions, Table},
+    table::{Case, CaseIs, Table},
     tail,
     tokens::{Cutter, WORD, composed},
 };
@@ -42,7 +42,7 @@ pub(super) enum Plan {
     Reach(u64, u64),
     /// Milliseconds, the end not included.
     Posted(i64, i64),
-    Case(Case),
+    Case(Arc<Case>),
 }
 
 /// Tokens with their offsets and keys; how much they weigh is known when the query is ranked.
@@ -50,7 +50,7 @@ pub(super) enum Plan {
 pub(super) struct Phrase {
     pub(super) tokens: Vec<(u32, String, u64)>,
     /// Positions from its beginning to the place of the next word.
-    width: u32,
+    pub(super) width: u32,
     pub(super) weight: Option<Bm25Weight>,
 }
 
@@ -68,16 +68,11 @@ pub(super) enum Which {
     Author,
 }
 
-/// A condition on the case, and the mentions that meet it.
-pub(super) struct Case {
-    pub(super) mentions: Arc<Mentions>,
-}
-
 /// What a query may know besides itself.
 pub(super) struct Sight<'a> {
     pub(super) table: &'a Table,
     pub(super) scope: &'a Scope,
-    pub(super) zone: &'a jiff::tz::TimeZone,
+    pub(super) zone: &'a TimeZone,
 }
 
 /// The plan of a query; `None` when it contains nothing that can be looked for.
@@ -157,18 +152,17 @@ fn near(words: &str, within: u32, cutter: &mut Cutter) -> Option<Plan> {
 }
 
 fn condition(field: &Field, sight: &Sight<'_>) -> Plan {
-    let case = |is| Plan::Case(Case { mentions: Arc::new(sight.table.mentions_that(is, sight.scope)) });
+    let case = |is| Plan::Case(Arc::new(Case { is, table: sight.table.clone(), scope: sight.scope.clone() }));
     match field {
         Field::Lang(lang) => Plan::Exact(Which::Lang, lang.as_str().to_owned()),
         Field::Platform(key) => Plan::Exact(Which::Platform, key.clone()),
         Field::Account(key) => Plan::Exact(Which::Account, key.clone()),
         Field::Author(handle) => Plan::Exact(Which::Author, handle.clone()),
         Field::Reach(from, to) => Plan::Reach(*from, *to),
-        Field::Posted(from, to) => {
-            let midnight = |day: Date| day.to_zoned(sight.zone.clone()).ok().map(|at| at.timestamp().as_millisecond());
-            let start = from.and_then(midnight).unwrap_or(i64::MIN);
-            let end = to.and_then(|day| day.tomorrow().ok()).and_then(midnight).unwrap_or(i64::MAX);
-            Plan::Posted(start, end)
+        Field::Posted(from, until) => {
+            let millis = |at: &DateTime| instant(*at, sight.zone);
+            let start = from.as_ref().and_then(millis).unwrap_or(i64::MIN);
+            Plan::Posted(start, until.as_ref().and_then(millis).unwrap_or(i64::MAX))
         }
         Field::Label(label) => case(CaseIs::Label(*label)),
         Field::Team(key) => case(CaseIs::Team(sight.table.team(key))),
@@ -176,7 +170,15 @@ fn condition(field: &Field, sight: &Sight<'_>) -> Plan {
         Field::Status(status) => case(CaseIs::Status(*status)),
         Field::Sla(sla) => case(CaseIs::Sla(*sla)),
         Field::Has(has) => case(CaseIs::Has(*has)),
+        Field::Incident(number) => case(CaseIs::Incident(*number)),
+        Field::Disposition(key) => case(CaseIs::Disposition(sight.table.disposition(key))),
+        Field::Answered(from, to) => case(CaseIs::Answered(*from, *to)),
     }
+}
+
+/// Milliseconds of a time on the wall in `zone`; one that the zone skips is the moment after.
+pub(super) fn instant(at: DateTime, zone: &TimeZone) -> Option<i64> {
+    at.to_zoned(zone.clone()).ok().map(|at| at.timestamp().as_millisecond())
 }
 
 impl Plan {
@@ -238,12 +240,12 @@ impl Plan {
                 let term = |end: i64| Term::from_field_i64(fields.posted, end);
                 unranked(Box::new(RangeQuery::new(Bound::Included(term(*from)), Bound::Excluded(term(*until)))))
             }
-            Plan::Case(Case { mentions }) => {
-                let mentions = Arc::clone(mentions);
+            Plan::Case(case) => {
+                let case = Arc::clone(case);
                 let predicate = FunctionPredicate::from(move |segment: &SegmentReader| {
-                    let mentions = Arc::clone(&mentions);
+                    let case = Arc::clone(&case);
                     let ids = segment.fast_fields().column_first_or_default::<i64>("mention")?;
-                    Ok(move |doc: DocId| mentions.contains(MentionId(ids.get_val(doc))))
+                    Ok(move |doc: DocId| case.holds(MentionId(ids.get_val(doc))))
                 });
                 unranked(Box::new(DocPredicateQuery::from(predicate)))
             }

@@ -6,10 +6,10 @@ use tantivy::fieldnorm::FieldNormReader;
 
 use super::{
     Post,
-    plan::{Case, Phrase, Plan, Prefix, Which},
+    plan::{Phrase, Plan, Prefix, Which},
     tokens::Cutter,
 };
-use crate::mention::MentionId;
+use crate::{mention::MentionId, text::signature};
 
 /// A token as the tail knows it. Two tokens share one in 2^64, and then a query finds a post too many
 /// for a few seconds.
@@ -21,6 +21,7 @@ pub(super) fn key(token: &str) -> u64 {
 pub(super) struct Waiting {
     pub(super) post: Post,
     cut: OnceLock<Cut>,
+    signature: OnceLock<u64>,
 }
 
 struct Cut {
@@ -29,6 +30,15 @@ struct Cut {
 }
 
 impl Waiting {
+    pub(super) fn new(post: Post) -> Waiting {
+        Waiting { post, cut: OnceLock::new(), signature: OnceLock::new() }
+    }
+
+    /// The signature of its text.
+    pub(super) fn signature(&self) -> u64 {
+        *self.signature.get_or_init(|| signature(&self.post.text))
+    }
+
     fn cut(&self, cutter: &mut Cutter) -> &Cut {
         self.cut.get_or_init(|| {
             let (mut keys, mut positions) = (Vec::new(), Vec::new());
@@ -51,7 +61,7 @@ impl Tail {
     }
 
     pub(super) fn push(&mut self, post: Post) {
-        self.0.push(Some(Arc::new(Waiting { post, cut: OnceLock::new() })));
+        self.0.push(Some(Arc::new(Waiting::new(post))));
     }
 
     pub(super) fn remove(&mut self, mention: MentionId) {
@@ -112,7 +122,7 @@ pub(super) fn matches(plan: &Plan, waiting: &Waiting, cutter: &mut Cutter) -> Op
         }),
         Plan::Reach(from, to) => yes((*from..=*to).contains(&post.reach)),
         Plan::Posted(from, until) => yes((*from..*until).contains(&post.posted_at.0)),
-        Plan::Case(Case { mentions, .. }) => yes(mentions.contains(post.mention)),
+        Plan::Case(case) => yes(case.holds(post.mention)),
     }
 }
 
