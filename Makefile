@@ -3,7 +3,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: bench-engines demo test chaos bench screenshots setup
+.PHONY: bench-engines demo test chaos bench eval screenshots setup
 
 # Three sample brands on 127.0.0.1; prints one link. make demo ARGS="--listen 127.0.0.1:8080 --for 60s"
 demo:
@@ -35,6 +35,12 @@ bench:
 bench-engines:
 	@scripts/setup.sh build test
 	$(CARGO) bench --locked --bench engines -- $(ARGS)
+
+# How right the classifier is on sources that it was not trained on, the baseline beside it: docs/classifier.md.
+eval:
+	@scripts/setup.sh build
+	$(CARGO) run --locked --release -- eval --leave-out $(ARGS)
+	scripts/baseline.py rules
 
 # Every page in both languages, light and dark, wide and narrow, into docs/images/.
 screenshots:

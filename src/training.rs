@@ -329,18 +329,6 @@ impl Data {
         self.train.retain(|example| known.insert(twin_key(&example.text)));
     }
 
-    /// Drops from training what is in these files too, so that they can be scored.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub fn without(&mut self, files: &[PathBuf]) -> Result<()> {
-        for file in files {
-            let known: HashSet<String> = read(file, |_| {})?.iter().map(|example| twin_key(&example.text)).collect();
-            self.train.retain(|example| !known.contains(&twin_key(&example.text)));
-        }
-        Ok(())
-    }
-
     /// Names of what is held out.
     pub fn held_out_names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.held_out.iter().map(|example| example.source.clone()).collect();
@@ -415,4 +403,61 @@ fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     paths.retain(|path| path.extension().is_some_and(|found| found == extension));
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_held_out_text_is_trained_on() {
+        let data = Data::load(Path::new("rules")).unwrap();
+        assert_eq!(data.held_out_names(), ["corpus/telecom", "goemotions", "kote"]);
+        assert!(data.train.len() > 20_000 && data.held_out.len() > 4_000, "{} {}", data.train.len(), data.held_out.len());
+        let held: HashSet<String> = data.held_out.iter().map(|example| twin_key(&example.text)).collect();
+        let twins: Vec<_> = data.train.iter().filter(|example| held.contains(&twin_key(&example.text))).collect();
+        assert!(twins.is_empty(), "{twins:?}");
+        let model = Model::shipped().unwrap();
+        for source in &model.card().data {
+            let texts = data.train.iter().filter(|example| example.source == source.name).count();
+            assert_eq!(
+                texts, source.texts,
+                "{}: train the model again: moksori train --out rules/model/default.bin",
+                source.name
+            );
+        }
+    }
+
+    #[test]
+    fn twins_are_kept_once_and_held_out_wins() {
+        let example = |text: &str, source: &str| Example {
+            text: text.to_owned(),
+            lang: Lang::En,
+            label: Label::Other,
+            only_not: None,
+            source: source.to_owned(),
+            licence: String::new(),
+            weight: 1.0,
+            answers: None,
+        };
+        let train = vec![example("Late  again", "a"), example("late again", "b"), example("fine", "a")];
+        let mut data = Data { train, held_out: vec![example("FINE", "c")] };
+        data.keep_apart();
+        assert_eq!(data.train.iter().map(|example| example.source.as_str()).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("posts.jsonl");
+        std::fs::write(&path, "{\"text\":\"배송 언제 와요\",\"label\":\"question\"}\n{\"text\":\"x\",\"label\":\"angry\"}\n")
+            .unwrap();
+        let error = format!("{:#}", read(&path, |_| {}).unwrap_err());
+        assert!(error.contains("posts.jsonl:2") && error.contains("angry"), "{error}");
+        std::fs::write(&path, "{\"text\":\"배송 언제 와요\",\"label\":\"question\",\"id\":7}\n").unwrap();
+        let examples = read(&path, |_| {}).unwrap();
+        assert_eq!((examples[0].lang, examples[0].source.as_str()), (Lang::Ko, "posts"));
+        std::fs::write(&path, "").unwrap();
+        assert!(read(&path, |_| {}).unwrap_err().to_string().contains("holds no text"));
+    }
 }

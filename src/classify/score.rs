@@ -8,7 +8,7 @@ use crate::mention::{Label, Lang, Reason, Verdict};
 /// How many reasons an agent reads.
 const REASONS: usize = 5;
 /// What a rule's weight counts beside the model's.
-const NUDGE: f32 = 0.5;
+const NUDGE: f32 = 1.0;
 /// How many characters of a match are shown.
 const WORDS: usize = 22;
 
@@ -49,7 +49,7 @@ impl<'a> Sum<'a> {
     pub(super) fn add_thread(&mut self, answers: Option<Label>) {
         if let Some(label @ (Label::Complaint | Label::Question | Label::Proposal)) = answers {
             let short = self.text.chars().nth(40).is_none();
-            self.add("thread.answers", label, if short { 0.5 } else { 0.25 }, 0..0);
+            self.add("thread.answers", label, if short { 1.0 } else { 0.4 }, 0..0);
         }
     }
 

@@ -12,6 +12,11 @@ fn shipped() -> Classifier {
     Classifier::parse(&files).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// As the program judges: rules and the model that it carries.
+fn whole() -> Classifier {
+    shipped().with_model(Model::shipped().unwrap())
+}
+
 #[test]
 fn the_shipped_rules_hold_their_examples() {
     let classifier = shipped();
@@ -26,7 +31,7 @@ fn the_shipped_rules_hold_their_examples() {
 #[test]
 fn accuracy_on_the_sample_shop() {
     let Ok(lines) = std::fs::read_to_string("samples/shop/posts.jsonl") else { return };
-    let classifier = shipped();
+    let classifier = whole();
     let mut labels: HashMap<String, Label> = HashMap::new();
     let mut table = [[0_u32; 6]; 5];
     let half = std::env::var("SAMPLE_HALF").ok();
@@ -79,7 +84,7 @@ fn verdict(classifier: &Classifier, text: &str, answers: Option<Label>) -> Verdi
 
 #[test]
 fn ordinary_posts_get_their_label() {
-    let classifier = shipped();
+    let classifier = whole();
     for (text, label) in [
         ("열흘째 배송이 안 와요", Label::Complaint),
         ("The zip broke on the second day", Label::Complaint),
@@ -108,7 +113,7 @@ fn ordinary_posts_get_their_label() {
 
 #[test]
 fn what_says_nothing_is_left_to_a_person() {
-    let classifier = shipped();
+    let classifier = whole();
     for text in ["", "음", "아까 그거 말인데", "12345", "@pine"] {
         let verdict = verdict(&classifier, text, None);
         assert!(verdict.unsure || verdict.label == Label::Other, "{text}: {verdict:?}");
@@ -117,7 +122,7 @@ fn what_says_nothing_is_left_to_a_person() {
 
 #[test]
 fn an_answer_is_read_in_its_thread() {
-    let classifier = shipped();
+    let classifier = whole();
     let alone = verdict(&classifier, "나도 똑같아요", None);
     let below = verdict(&classifier, "나도 똑같아요", Some(Label::Complaint));
     assert!(below.label == Label::Complaint && !below.unsure && below.confidence > alone.confidence, "{below:?}");
@@ -127,7 +132,7 @@ fn an_answer_is_read_in_its_thread() {
 
 #[test]
 fn reasons_quote_the_masked_text_as_it_was_written() {
-    let verdict = verdict(&shipped(), "야 이 미친 새1끼들아 010-1234-5678로 전화해", None);
+    let verdict = verdict(&whole(), "야 이 미친 새1끼들아 010-1234-5678로 전화해", None);
     let words: Vec<_> = verdict.reasons.iter().map(|reason| reason.words.as_str()).collect();
     assert!(words.iter().any(|words| words.contains("새1끼")), "{words:?}");
     assert!(!words.iter().any(|words| words.contains("1234")), "{words:?}");
@@ -208,7 +213,7 @@ fn a_broken_file_says_what_to_do() {
 
 #[test]
 fn hostile_texts_cost_little() {
-    let classifier = shipped();
+    let classifier = whole();
     let patterns =
         Classifier::from_patterns([r"other	(a+)+$", r"other	(.*){20}x", r"complaint	배송[^.!?]{0,12}(안|못|늦)"]).unwrap();
     for text in [
@@ -233,7 +238,7 @@ fn hostile_texts_cost_little() {
 #[test]
 fn spread_over_the_sample_office() {
     let Ok(lines) = std::fs::read_to_string("samples/office/posts.jsonl") else { return };
-    let classifier = shipped();
+    let classifier = whole();
     let mut counts = [0_u32; 6];
     for line in lines.lines() {
         let post: serde_json::Value = serde_json::from_str(line).unwrap();

@@ -9,6 +9,8 @@ pub(super) struct Judged {
     pub(super) label: usize,
     /// Sources count the same, however many texts they have.
     pub(super) weight: f32,
+    /// A person labelled it for this, as something that a customer writes.
+    pub(super) customer: bool,
 }
 
 /// What was found.
@@ -20,10 +22,12 @@ pub(super) struct Doubt {
     pub(super) coverage: f32,
 }
 
-/// The temperature under which probabilities come true, then the threshold for `precision`.
+/// The temperature under which probabilities come true, then the threshold for `precision` on what customers write.
 pub(super) fn fit(judged: &[Judged], precision: f32) -> Doubt {
     let temperature = temperature(judged);
-    let (unsure_below, precision, coverage) = threshold(judged, temperature, precision);
+    let customers: Vec<Judged> = judged.iter().filter(|judged| judged.customer).cloned().collect();
+    let (unsure_below, precision, coverage) =
+        threshold(if customers.is_empty() { judged } else { &customers }, temperature, precision);
     Doubt { temperature, unsure_below, precision, coverage }
 }
 
@@ -75,7 +79,7 @@ mod tests {
     use super::*;
 
     fn judged(score: f32, right: bool) -> Judged {
-        Judged { scores: [score, 0.0, 0.0, 0.0, 0.0], label: usize::from(!right), weight: 1.0 }
+        Judged { scores: [score, 0.0, 0.0, 0.0, 0.0], label: usize::from(!right), weight: 1.0, customer: true }
     }
 
     #[test]

@@ -215,3 +215,6 @@ fn softmax(scores: [f32; LABELS]) -> [f32; LABELS] {
 fn top(values: &[f32; LABELS]) -> usize {
     (0..LABELS).rev().max_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,15 +77,15 @@ impl Default for Options {
             held_out: Vec::new(),
             bits: 19,
             rounds: 8,
-            rate: 0.15,
+            rate: 0.1,
             dropout: 0.3,
             smoothing: 0.05,
             decay: 1e-5,
             least_texts: 2,
             balance: 1.0,
-            doubt: 0.7,
-            most: 600.0,
-            precision: 0.95,
+            doubt: 1.0,
+            most: 150.0,
+            precision: 0.9,
             seed: 0x6d6f_6b73_6f72_6921,
         }
     }
@@ -263,9 +263,15 @@ impl Lesson<'_> {
         let seen = self.seen.iter().filter(|seen| group.contains(&seen.source));
         let count = seen.clone().count().max(1) as f32;
         // The trades are what customers write, the public sources mostly something near it.
-        let share = if self.sources[group[0]].starts_with(CORPUS) { 2.0 } else { 1.0 };
+        let customer = self.sources[group[0]].starts_with(CORPUS);
+        let share = if customer { 2.0 } else { 1.0 };
         seen.filter(|seen| seen.only_not.is_none())
-            .map(|seen| Judged { scores: scores(weights, seen, 0.0, |_| true), label: seen.label, weight: share / count })
+            .map(|seen| Judged {
+                scores: scores(weights, seen, 0.0, |_| true),
+                label: seen.label,
+                weight: share / count,
+                customer,
+            })
             .collect()
     }
 
