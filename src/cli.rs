@@ -63,6 +63,12 @@ enum Command {
         /// End by itself after this long ("60s"), with a summary.
         #[arg(long = "for", value_parser = parse_span)]
         lasting: Option<Duration>,
+        /// Listen to real servers too, without a key: a hashtag, a search, a forum, a feed about this word.
+        #[arg(long, value_name = "TAG")]
+        live: Option<String>,
+        /// Ask this server instead of the real ones.
+        #[arg(long, requires = "live", hide = true)]
+        live_base: Option<url::Url>,
     },
     /// Check configuration, rules and connector files, and run their examples.
     Check(Place),
@@ -285,7 +291,10 @@ pub fn main() -> Result<()> {
 async fn run(command: Command) -> Result<()> {
     match command {
         Command::Run { roles, place } => run_service(&place, &roles).await,
-        Command::Demo { listen, data, lasting } => demo::run(listen, data, lasting).await,
+        Command::Demo { listen, data, lasting, live, live_base } => {
+            let live = live.map(|tag| demo::Live::new(&tag, live_base)).transpose()?;
+            demo::run(listen, data, lasting, live).await
+        }
         Command::Check(place) => check(&place),
         Command::Search { query, json, limit, sort, place } => {
             let answer = on_desk(&place, "search", json!({ "query": query, "limit": limit, "sort": sort })).await?;

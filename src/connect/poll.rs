@@ -181,11 +181,7 @@ impl Poller {
             self.next_at = until;
             return Ok(Walk::default());
         }
-        let result = async {
-            self.account.recall_budget().await?;
-            self.walk().await
-        }
-        .await;
+        let result = self.walk().await;
         let now = self.account.clock.now();
         self.validators.lock().unwrap_or_else(PoisonError::into_inner).end(result.is_ok());
         let up = self.account.metrics.up.with_label_values(&[self.account.config.key.as_str(), self.stream_name()]);

@@ -46,7 +46,7 @@ impl Poller {
             (Order::OldestFirst, _) => self.down(&stream.first, stream.first_pages, None, "").await,
             (Order::NewestFirst, None) => self.down(&stream.page, stream.first_pages, None, "").await,
             (Order::NewestFirst, Some(place)) => {
-                let asked = self.high_water().asked(place.high.as_deref())?;
+                let asked = self.high_water().asked(place.back(stream.overlap))?;
                 match self.down(&stream.page, stream.max_pages, Some(place.clone()), &asked).await {
                     // Once without it: down to a post that is known, or as far as the platform goes.
                     Err(Error::CursorLost) if !asked.is_empty() => {
