@@ -28,7 +28,10 @@ use crate::{
     query::Query,
     queue::{Catalog, NewAgent, Store},
     replay, rules,
-    search::{Facet, Order, Page, Scope, Search},
+    search::{
+        Facet, Order, Page, Scope, Search,
+        eval::{Engine, evaluate},
+    },
     staff::{Role, TeamId},
     telemetry,
     training::{self, EvalArgs, TrainArgs},
@@ -127,6 +130,16 @@ enum Command {
         directory: PathBuf,
         #[command(flatten)]
         place: Place,
+    },
+    /// Index a JSON Lines file of {id, text}, run a file of {id, query} over it, print one line of hits a query.
+    SearchEval {
+        /// The posts.
+        docs: PathBuf,
+        /// The queries.
+        queries: PathBuf,
+        /// "moksori", or to compare "default" (tantivy's default words) or "pairs" (plain 2-grams).
+        #[arg(long, default_value = "moksori", value_parser = ["moksori", "default", "pairs"])]
+        engine: String,
     },
     /// People who sign in.
     User {
@@ -316,6 +329,16 @@ async fn run(command: Command) -> Result<()> {
             let order = backup::Order::new(&config, &place.config, &directory)?;
             let manifest = backup::ask(&config, order, &Clock::System).await?;
             println!("{}: {} bytes, the desk as it was after event {}", directory.display(), manifest.bytes(), manifest.event);
+            Ok(())
+        }
+        Command::SearchEval { docs, queries, engine } => {
+            let engine = match engine.as_str() {
+                "default" => Engine::Default,
+                "pairs" => Engine::Pairs,
+                _ => Engine::Moksori,
+            };
+            let scratch = std::env::temp_dir().join(format!("moksori-search-eval-{}", std::process::id()));
+            evaluate(&docs, &queries, engine, &scratch, &mut std::io::stdout().lock())?;
             Ok(())
         }
         Command::Park(place) => {
@@ -559,7 +582,9 @@ pub(crate) async fn search(store: &Arc<Store>, index: &Arc<Search>, args: &Value
     let hits: Vec<Value> = shown.collect();
     let facet = |facet: &Facet| json!({ "field": facet.field, "value": facet.value, "count": facet.count });
     let facets: Vec<Value> = found.facets.iter().map(facet).collect();
-    Ok(json!({ "total": found.total, "hits": hits, "facets": facets }))
+    let widened = found.widened.iter().map(|word| json!({ "typed": word.typed, "forms": word.forms }));
+    let widened: Vec<Value> = widened.collect();
+    Ok(json!({ "total": found.total, "widened": widened, "hits": hits, "facets": facets }))
 }
 
 fn print_history(answer: &Value, apply: bool) {

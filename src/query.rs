@@ -13,6 +13,7 @@ use jiff::civil::DateTime;
 use crate::{
     case::Status,
     mention::{Label, Lang},
+    text::normalise,
 };
 
 /// Longest query, in characters.
@@ -221,6 +222,7 @@ fn lex(text: &str) -> Result<Vec<Token>, Error> {
                 let words = quoted(&chars, &mut next, at)?;
                 let digits = |from: usize| chars[from..].iter().take_while(|char| char.is_ascii_digit()).count();
                 let within = if chars.get(next) == Some(&'~') { digits(next + 1) } else { 0 };
+                let words = normalise(&words).into_owned();
                 if within == 0 {
                     Lexeme::Term(Node::Phrase(words))
                 } else {
@@ -274,8 +276,8 @@ fn term(word: String, chars: &[char], next: &mut usize, at: usize) -> Result<Nod
         }
     }
     Ok(match word.strip_suffix('*') {
-        Some(start) => Node::Prefix(start.to_owned()),
-        None => Node::Word(word),
+        Some(start) => Node::Prefix(normalise(start).into_owned()),
+        None => Node::Word(normalise(&word).into_owned()),
     })
 }
 

@@ -21,6 +21,7 @@ fn what_is_typed_becomes_a_tree() {
         ("-환불", "(not 환불)"),
         ("배송 - 환불", "(and 배송 - 환불)"),
         ("배송-지연", "배송-지연"),
+        ("환\u{200b}불 ａｐｐ \"배\u{202e}송\"", "(and 환불 app \"배송\")"),
         ("a OR b c", "(or a (and b c))"),
         ("(a OR b) c", "(and (or a b) c)"),
         ("-(a OR b)", "(not (or a b))"),

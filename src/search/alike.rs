@@ -124,8 +124,11 @@ pub(super) fn alike(
 fn similar(shared: &Shared, live: &Live, text: &str, scope: &Scope, limit: usize) -> Result<Vec<Alike>, Error> {
     let mut cutter = Cutter::for_posts();
     let mut tokens: Vec<String> = Vec::new();
-    cutter.each(&composed(text), &mut |token| {
-        if token.text.chars().count() > 1 && !tokens.contains(&token.text) {
+    let words = composed(text);
+    cutter.each(&words, &mut |token| {
+        // A pair over a space says which words stand together, not what they are.
+        let whole = words.get(token.offset_from..token.offset_to).is_some_and(|word| !word.contains(char::is_whitespace));
+        if whole && token.text.chars().count() > 1 && !tokens.contains(&token.text) {
             tokens.push(token.text.clone());
         }
     });

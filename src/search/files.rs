@@ -19,7 +19,7 @@ use super::{
 };
 use crate::case::Seq;
 
-/// The fields of a document. None is stored: texts are in the store.
+/// The fields of a document. Only the text is stored, for the check of candidates.
 #[derive(Clone, Copy)]
 pub(super) struct Fields {
     pub(super) mention: Field,
@@ -41,7 +41,7 @@ impl Fields {
         let fields = Fields {
             // Indexed too, so that a document can be deleted by it.
             mention: schema.add_i64_field("mention", INDEXED | FAST),
-            text: schema.add_text_field("text", TextOptions::default().set_indexing_options(text)),
+            text: schema.add_text_field("text", TextOptions::default().set_indexing_options(text).set_stored()),
             lang: schema.add_text_field("lang", STRING | FAST),
             platform: schema.add_text_field("platform", STRING | FAST),
             account: schema.add_text_field("account", STRING | FAST),
@@ -147,6 +147,8 @@ fn attempt(dir: &Path, heap_bytes: usize) -> Result<(Files, Seq), Attempt> {
     let settings = IndexSettings {
         docstore_compression: Compressor::None,
         docstore_compress_dedicated_thread: false,
+        // A query reads single texts, here and there.
+        docstore_blocksize: 4_096,
         ..IndexSettings::default()
     };
     let directory = MmapDirectory::open(dir).map_err(TantivyError::from)?;

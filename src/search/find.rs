@@ -32,7 +32,7 @@ pub(super) struct Wanted<'a> {
 pub(super) fn find(shared: &Shared, live: &Live, query: &Query, wanted: &Wanted<'_>) -> Result<Found, Error> {
     let sight = Sight { table: &live.table, scope: wanted.scope, zone: &shared.zone };
     match plan::plan(query, &sight) {
-        Some(plan) => run(shared, live, plan, wanted),
+        Some(plan) => Ok(Found { widened: plan::widened(query), ..run(shared, live, plan, wanted)? }),
         None => Ok(Found::default()),
     }
 }
@@ -236,6 +236,6 @@ impl<'a> Counted<'a> {
         self.best.sort_unstable_by_key(|hit| std::cmp::Reverse((hit.0, hit.1, hit.2)));
         let page = self.best.iter().skip(self.wanted.page.offset).take(self.wanted.page.limit);
         let hits = page.map(|&(_, _, mention, case, score)| Hit { mention, case, score }).collect();
-        Found { total: self.total, hits, facets: self.facets.counts() }
+        Found { total: self.total, hits, facets: self.facets.counts(), widened: Vec::new() }
     }
 }

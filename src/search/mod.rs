@@ -7,16 +7,23 @@
 //! and `web` asks it; rights are applied before anything is counted.
 
 mod alike;
+mod check;
+mod checked;
 mod commit;
+mod english;
+pub mod eval;
 mod facets;
 mod files;
 mod find;
+mod korean;
+mod lexicon;
 mod plan;
 pub mod rise;
 mod snippet;
 mod table;
 mod tail;
 mod tokens;
+mod typed;
 
 #[cfg(test)]
 mod tests;
@@ -261,6 +268,15 @@ pub struct Facet {
     pub count: usize,
 }
 
+/// A word of the query that finds more than its letters: 튕김 finds 튕겨요 and 튕겼다.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Widened {
+    /// As typed.
+    pub typed: String,
+    /// What is found besides, the likeliest first: 튕기, 튕긴, 튕겨, 튕겼. Words in posts begin so or contain it.
+    pub forms: Vec<String>,
+}
+
 /// The answer to a query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
@@ -270,6 +286,8 @@ pub struct Found {
     pub hits: Vec<Hit>,
     /// Counts over all hits, by the fields of the query language; see [`Search::find_since`] for days.
     pub facets: Vec<Facet>,
+    /// The words of the query that were widened.
+    pub widened: Vec<Widened>,
 }
 
 /// What [`Search::open`] found.

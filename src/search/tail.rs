@@ -6,8 +6,9 @@ use tantivy::fieldnorm::FieldNormReader;
 
 use super::{
     Post,
-    plan::{Phrase, Plan, Prefix, Which},
-    tokens::Cutter,
+    check::Text,
+    plan::{PREFERRED, Phrase, Plan, Prefix, Which},
+    tokens::{Cutter, composed},
 };
 use crate::{mention::MentionId, text::signature};
 
@@ -108,10 +109,14 @@ pub(super) fn matches(plan: &Plan, waiting: &Waiting, cutter: &mut Cutter) -> Op
             scores.fold(None, |sum, score| Some(sum.unwrap_or_default() + score))
         }
         Plan::Not(part) => yes(matches(part, waiting, cutter).is_none()),
-        Plan::Phrase(phrase) => {
-            let cut = waiting.cut(cutter);
-            let count = occurrences(phrase, cut);
-            (count > 0).then(|| phrase.weight.as_ref().map_or(0.0, |weight| weight.score(norm(cut), count)))
+        Plan::Phrase(phrase) => phrase_matches(phrase, waiting, cutter),
+        Plan::Prefer(inner, typed) => {
+            let score = matches(inner, waiting, cutter)?;
+            Some(score + phrase_matches(typed, waiting, cutter).map_or(0.0, |score| score * PREFERRED))
+        }
+        Plan::Checked(inner, patterns) => {
+            let score = matches(inner, waiting, cutter)?;
+            Text::new(&composed(&post.text), cutter).matches(patterns).then_some(score)
         }
         Plan::Prefix(prefix) => begins(prefix, post, cutter).then_some(1.0),
         Plan::Exact(which, value) => yes(match which {
@@ -124,6 +129,12 @@ pub(super) fn matches(plan: &Plan, waiting: &Waiting, cutter: &mut Cutter) -> Op
         Plan::Posted(from, until) => yes((*from..*until).contains(&post.posted_at.0)),
         Plan::Case(case) => yes(case.holds(post.mention)),
     }
+}
+
+fn phrase_matches(phrase: &Phrase, waiting: &Waiting, cutter: &mut Cutter) -> Option<f32> {
+    let cut = waiting.cut(cutter);
+    let count = occurrences(phrase, cut);
+    (count > 0).then(|| phrase.weight.as_ref().map_or(0.0, |weight| weight.score(norm(cut), count)))
 }
 
 fn occurrences(phrase: &Phrase, cut: &Cut) -> u32 {

@@ -100,7 +100,7 @@ fn words_are_found_as_people_write_them() {
         ("배송*", &[2]),
         ("앱", &[3]),
         ("앱*", &[3]),
-        ("이", &[8]),
+        ("이", &[]),
         ("요", &[]),
         ("WELCOME10", &[4]),
         ("welcome", &[10]),
@@ -109,7 +109,7 @@ fn words_are_found_as_people_write_them() {
         ("아이폰15프로", &[4]),
         ("15", &[4]),
         ("\"고객 센터\"", &[5, 6]),
-        ("고객센터", &[5]),
+        ("고객센터", &[5, 6]),
         ("\"센터 고객\"", &[]),
         ("delivered", &[]),
         ("deliveries", &[7]),
@@ -135,7 +135,7 @@ fn words_are_found_as_people_write_them() {
 fn hangul_in_pieces_finds_and_is_found() {
     use unicode_normalization::UnicodeNormalization;
     let pieces = |text: &str| text.nfd().collect::<String>();
-    check(&["환불 요청", &pieces("환불 요청")], &[("환불", &[1, 2]), (&pieces("환불"), &[1, 2]), ("환", &[1, 2])]);
+    check(&["환불 요청", &pieces("환불 요청")], &[("환불", &[1, 2]), (&pieces("환불"), &[1, 2]), ("불", &[])]);
 }
 
 #[test]
@@ -373,8 +373,8 @@ fn an_index_of_another_version_is_built_again() {
     drop(search);
     let meta = dir.path().join("meta.json");
     let text = fs::read_to_string(&meta).unwrap();
-    assert!(text.contains("9 cjk2/1"));
-    fs::write(&meta, text.replace("9 cjk2/1", "9 cjk2/0")).unwrap();
+    assert!(text.contains("9 cjk2/2"));
+    fs::write(&meta, text.replace("9 cjk2/2", "9 cjk2/1")).unwrap();
     assert_eq!(open(dir.path()).1, Opened { seq: Seq(0), rebuilt: true });
 }
 

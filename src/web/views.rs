@@ -8,8 +8,8 @@ mod insight;
 mod other;
 mod queue;
 mod review;
-mod sources;
 mod search;
+mod sources;
 
 use std::borrow::Borrow;
 
@@ -21,8 +21,8 @@ pub use self::{
     other::{ErrorPage, Failure, LinkPage, Problem, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
     review::{Correction, ReviewPage, ReviewTab},
-    sources::{Catch, Failing, Faring, Heard, Quota, Source, SourcePage, SourcePush, SourcesPage, StreamLine},
     search::{Facet, FacetItem, Hit, HitCase, Lookalike, SearchPage},
+    sources::{Catch, Failing, Faring, Heard, Quota, Source, SourcePage, SourcePush, SourcesPage, StreamLine},
 };
 use super::{
     assets,

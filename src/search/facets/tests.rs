@@ -98,3 +98,26 @@ fn a_new_post_ranks_before_an_old_one_that_says_the_same() {
         search.flush().unwrap();
     }
 }
+
+#[test]
+fn a_word_as_it_was_typed_ranks_before_its_other_forms() {
+    let dir = tempfile::tempdir().unwrap();
+    let (search, _) = open(dir.path());
+    let texts = ["고객센터 느려요", "고객이 느리네요", "너무 느렸어요", "느린 앱", "고객은 느리네요"];
+    let posts: Vec<_> = texts
+        .iter()
+        .zip(1..)
+        .map(|(text, id)| super::super::Post { posted_at: Time(1_795_000_000_000), ..post(id, text) })
+        .collect();
+    let facts = (1..=5).map(|id| Facts::new(MentionId(id), 1)).collect();
+    search.apply(Batch { upserts: posts, facts, deletes: Vec::new(), seq: Seq(1) }).unwrap();
+    for when in ["in the tail", "committed"] {
+        let scope = Scope { teams: Vec::new(), brands: vec![1] };
+        let found = search.find(&"느리네요".parse().unwrap(), &scope, Order::Best, Page { offset: 0, limit: 9 }).unwrap();
+        let mut first: Vec<i64> = found.hits.iter().take(2).map(|hit| hit.mention.0).collect();
+        first.sort_unstable();
+        assert!(found.total > 2, "nothing was widened {when}");
+        assert_eq!(first, [2, 5], "{when}: {:?}", found.hits);
+        search.flush().unwrap();
+    }
+}

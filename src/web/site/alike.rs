@@ -24,6 +24,8 @@ use crate::{
 const BESIDE: usize = 8;
 /// Look-alikes on a page of their own.
 const PAGE: usize = 50;
+/// Every signature is compared with those of a page; over so many posts that takes longer than a page may.
+const COUNTED: usize = 1_000_000;
 
 impl Console {
     /// Posts like the customer's words of a case, within what this person may see; the case's own are left out.
@@ -58,6 +60,7 @@ impl Console {
                 .map(|one| crate::search::Hit { mention: one.mention, case: one.case, score: one.score })
                 .collect(),
             facets: Vec::new(),
+            widened: Vec::new(),
         };
         let (desktop, search) = (desktop.clone(), Arc::clone(&self.site.search));
         self.read(move |reader| {
@@ -85,7 +88,7 @@ impl Console {
     /// Counts, beside each hit, how many other posts say nearly the same.
     pub(super) async fn count_copies(&self, viewer: &Viewer, hits: &mut [Hit]) -> Result<(), Fault> {
         let signatures: Vec<u64> = hits.iter().map(|hit| hit.signature).collect();
-        if signatures.is_empty() {
+        if signatures.is_empty() || self.site.search.documents() > COUNTED {
             return Ok(());
         }
         let (search, scope) = (Arc::clone(&self.site.search), scope(viewer, &self.site.desk.store().catalog()));

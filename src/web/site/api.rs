@@ -213,6 +213,8 @@ pub(super) async fn search(State(console): State<Arc<Console>>, visit: Visit, Pa
     let facets = found.facets.iter().map(|facet| json!({ "field": facet.field, "value": facet.value, "count": facet.count }));
     let facets: Vec<Value> = facets.collect();
     let total = found.total;
+    let widened = found.widened.iter().map(|word| json!({ "typed": word.typed, "forms": word.forms }));
+    let widened: Vec<Value> = widened.collect();
     let hits = console
         .read(move |reader| {
             let ids: Vec<_> = found.hits.iter().map(|hit| hit.mention).collect();
@@ -233,5 +235,7 @@ pub(super) async fn search(State(console): State<Arc<Console>>, visit: Visit, Pa
             Ok(hits)
         })
         .await?;
-    Ok(Json(json!({ "total": total, "page": asked.number() + 1, "page_size": PAGE, "hits": hits, "facets": facets })))
+    Ok(Json(
+        json!({ "total": total, "page": asked.number() + 1, "page_size": PAGE, "hits": hits, "facets": facets, "widened": widened }),
+    ))
 }

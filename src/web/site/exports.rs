@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Form,
     extract::{Path, State},
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
@@ -70,7 +70,12 @@ pub(super) async fn page(State(console): State<Arc<Console>>, visit: Visit) -> R
             Ok(ExportsPage { rows: rows.collect(), everybody, f: desktop.frame(reader, views::Room::Search, "/exports")? })
         })
         .await?;
-    Ok(html(&page)?.into_response())
+    let mut response = html(&page)?.into_response();
+    if page.running() {
+        // Works without a script too.
+        response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("3"));
+    }
+    Ok(response)
 }
 
 /// `POST /exports`.

@@ -36,6 +36,8 @@ use crate::{
 
 /// Hits of a page.
 pub(super) const PAGE: usize = 20;
+/// Forms of a widened word that the header names.
+const FORMS: usize = 5;
 /// Pages beyond this are never asked for by a person.
 const LAST_PAGE: usize = 50;
 
@@ -107,6 +109,7 @@ pub(super) async fn page(
         q: asked.q.clone(),
         total: None,
         took: Duration::ZERO,
+        widened: Vec::new(),
         hits: Vec::new(),
         facets: Vec::new(),
         sorts: Vec::new(),
@@ -147,6 +150,11 @@ pub(super) async fn page(
         sort("new", w.sort_new, Order::Newest),
         sort("old", w.sort_old, Order::Oldest),
     ];
+    let widened = found.widened.iter().map(|word| {
+        let forms: Vec<&str> = word.forms.iter().take(FORMS).map(String::as_str).collect();
+        format!("{} → {}", word.typed, forms.join(", "))
+    });
+    let widened = widened.collect();
     let (facets, mut hits) = {
         let (console, desktop, asked) = (Arc::clone(&console), desktop.clone(), asked.clone());
         let search = Arc::clone(&console.site.search);
@@ -165,6 +173,7 @@ pub(super) async fn page(
         teams: visit.viewer.visible_teams().iter().filter_map(team).collect(),
         total: Some(total),
         took,
+        widened,
         hits,
         facets,
         sorts,

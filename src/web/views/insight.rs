@@ -135,6 +135,11 @@ impl ExportRow {
         self.state == ExportState::Done && self.mine
     }
 
+    /// Kinds of file that it comes as: ending and name.
+    pub fn files(&self) -> [(&'static str, &'static str); 3] {
+        [("csv", "CSV"), ("xlsx", "XLSX"), ("jsonl", "JSON Lines")]
+    }
+
     /// The state in words.
     pub fn words(&self, f: &Frame) -> String {
         match self.state {

@@ -100,6 +100,8 @@ pub struct SearchPage {
     pub total: Option<u64>,
     /// How long it took.
     pub took: Duration,
+    /// Words that find more than their letters: "튕김 → 튕겨, 튕겼".
+    pub widened: Vec<String>,
     /// The hits of this page.
     pub hits: Vec<Hit>,
     /// Narrower searches.

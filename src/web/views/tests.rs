@@ -257,6 +257,7 @@ fn search(language: Language) -> SearchPage {
         q: "배송 지연".into(),
         total: Some(214),
         took: Duration::from_micros(6_100),
+        widened: vec!["지연 → 지연돼, 지연됐".into()],
         hits: vec![hit(7_431), hit(7_118), folded],
         facets: vec![
             Facet { title: f.w.facet_label.into(), items: vec![item(f.w.complaint, 190, true), item(f.w.question, 20, false)] },

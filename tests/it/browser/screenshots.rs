@@ -29,8 +29,12 @@ async fn screenshots() {
                 for (name, path) in [
                     ("queue", format!("/queue/shop-cs?case={case}")),
                     ("case", format!("/cases/{case}")),
+                    ("similar", format!("/cases/{case}?tab=similar")),
                     ("search", "/search?q=%EB%B0%B0%EC%86%A1".to_owned()),
                     ("review", "/review".to_owned()),
+                    ("saved", "/saved".to_owned()),
+                    ("exports", "/exports".to_owned()),
+                    ("insight", "/insight".to_owned()),
                 ] {
                     open(desk, &driver, lang, theme, &path).await;
                     picture(&driver, target.as_deref().map(Path::new), name, lang, theme, width).await;
