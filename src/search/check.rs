@@ -18,7 +18,7 @@ const MARGIN: [i32; 4] = [0, 10, 90, 110];
 const SINGLE_MARGIN: i32 = 30;
 
 /// Words that the lexicon or the eye takes for compounds of shorter ones.
-const OPAQUE: [&str; 36] = [
+const OPAQUE: [&str; 46] = [
     "배우자",
     "집단",
     "집중",
@@ -55,14 +55,22 @@ const OPAQUE: [&str; 36] = [
     "폰트",
     "칼로리",
     "앱솔루트",
+    "아쉬워",
+    "아쉬운",
+    "아쉬울",
+    "아쉬움",
+    "아쉽",
+    "며느리",
+    "거느리",
+    "비웃",
+    "기웃",
+    "끊임",
 ];
 
 /// The same for stems of verbs.
-const VERB_MARGIN: [i32; 3] = [0, 20, 90];
-/// The same for stems that people attach.
-const ATTACHED_MARGIN: i32 = 200;
+const VERB_MARGIN: [i32; 3] = [0, 5, 90];
 /// The same for stems in the middle of a word.
-const INNER_MARGIN: [i32; 3] = [0, 0, 20];
+const INNER_MARGIN: [i32; 3] = [0, 0, 60];
 
 /// One syllable or word to find.
 pub(super) type Unit = u64;
@@ -115,6 +123,7 @@ impl Pattern {
     /// A part that is this syllable may stand in the middle of a word.
     pub(super) fn anywhere(&self, char: char) -> bool {
         match self.must {
+            Must::Be(Class::Whole) => false,
             Must::Be(Class::Verb(_)) => self.parts.len() > 1 || ATTACHED.contains(char),
             Must::Be(Class::Noun) => !ENDINGS.contains(char),
             _ => true,
@@ -178,7 +187,8 @@ impl<'a> Text<'a> {
             return None;
         }
         let crossing = (start + 1..end).any(|at| self.atoms[at].apart);
-        if crossing && pattern.must != Must::Read && !self.begins(start) {
+        let expression = pattern.parts.len() > 1 && matches!(pattern.must, Must::Be(Class::Verb(_)));
+        if crossing && !expression && pattern.must != Must::Read && !self.begins(start) {
             return None;
         }
         let (from, to) = (self.atoms[start].from, self.atoms[end - 1].to);
@@ -241,7 +251,12 @@ impl<'a> Text<'a> {
     }
 
     fn chars(&self, range: Range<usize>) -> Vec<char> {
-        self.atoms[range].iter().filter_map(|atom| char_of(atom.unit)).collect()
+        let plain = |char| match hangul::split(char) {
+            // 웃기넼ㅋㅋ: laughter that ran into the ending.
+            Some((lead, vowel, hangul::T_K)) => hangul::join(lead, vowel, hangul::NONE),
+            _ => char,
+        };
+        self.atoms[range].iter().filter_map(|atom| char_of(atom.unit)).map(plain).collect()
     }
 
     /// Nothing but a particle stands between here and the end of the word.
@@ -258,10 +273,17 @@ impl<'a> Text<'a> {
             return true;
         }
         match class {
+            Class::Whole if end - start == 1 => self.begins(start) && (self.begins(end) || self.adverb(start)),
             Class::Whole => self.begins(start) || end - start >= 4 || self.starts_word(start),
             Class::Noun => self.noun(pattern, start, end, crossing),
             Class::Verb(shape) => self.verb(shape, pattern, start, end),
         }
+    }
+
+    /// The syllable is an adverb in front of a verb: 안돼요, but not 안내.
+    fn adverb(&self, start: usize) -> bool {
+        let run = self.run(start);
+        Lattice::new(&self.chars(run), None).gap(|node| node.from == 0 && node.to == 1 && node.entry.kind == Kind::Adverb) <= 5
     }
 
     fn starts_word(&self, start: usize) -> bool {
@@ -314,6 +336,9 @@ impl<'a> Text<'a> {
     fn verb(&self, shape: verb::Shape, pattern: &Pattern, start: usize, end: usize) -> bool {
         let length = pattern.parts.last().map_or(0, Vec::len);
         let first = end - length;
+        if self.opaque(first, end) {
+            return false;
+        }
         let next =
             self.atoms.get(end).filter(|atom| !atom.apart).and_then(|atom| char_of(atom.unit)).filter(|char| hangul::is(*char));
         let last = char_of(self.atoms[end - 1].unit);
@@ -326,23 +351,41 @@ impl<'a> Text<'a> {
         }
         let run = self.run(first);
         let chars = self.chars(run.clone());
-        let from = first - run.start;
-        let to = from + length;
+        let mut from = first - run.start;
+        // 볼만하다: the verb in front says what 만 is.
+        if chars.get(from) == Some(&'만') && length >= 2 {
+            let before = first.checked_sub(1).and_then(|at| char_of(self.atoms[at].unit)).and_then(hangul::split);
+            return before.is_some_and(|(_, _, tail)| tail == hangul::T_L);
+        }
+        // 못하다: the adverb is not part of the stem.
+        if length >= 2 && matches!(chars.get(from), Some('안' | '못')) && self.begins(first) {
+            from += 1;
+        }
+        let to = first - run.start + length;
         let known = Lexicon::get().has(&chars[from..to], Kind::verbal);
         // A stem that the lexicon does not know is one where a word begins.
         if length >= 2 && !known && self.begins(start) {
             return true;
         }
+        let nominal = last.and_then(hangul::split).is_some_and(|(_, _, tail)| tail == hangul::T_M);
         let attached = length == 1 && char_of(self.atoms[first].unit).is_some_and(|char| ATTACHED.contains(char));
         let gap = Lattice::new(&chars, None).gap(|node| {
-            node.from == from
-                && node.entry.kind.verbal()
-                && (node.to == to
-                    || node.to > to
-                        && node.entry.kind == Kind::StemAnd
-                        && verb::follows(shape, last.as_ref(), chars.get(to).copied()))
+            let goes_on = node.to > to && verb::follows(shape, last.as_ref(), chars.get(to).copied());
+            // 팔아먹고, 올라가: verbs of their own that begin with this one.
+            let compound = shape == verb::Shape::Open || matches!(chars.get(to), Some('아' | '어'));
+            let verbal = match node.entry.kind {
+                Kind::Stem | Kind::Auxiliary => node.to == to || goes_on && compound,
+                Kind::StemAnd => node.to == to || goes_on,
+                // 도움, 슬픔.
+                Kind::Determiner => node.to == to && shape == verb::Shape::Closed,
+                Kind::Adverb => goes_on && length >= 2,
+                Kind::Noun => node.to == to && shape == verb::Shape::Closed && length >= 2 && nominal,
+                _ => false,
+            };
+            node.from == from && verbal
         });
-        let margin = if self.begins(start) { VERB_MARGIN } else { INNER_MARGIN };
-        gap <= if attached { ATTACHED_MARGIN } else { margin[length.min(2)] }
+        // What stands behind a number counts it: 3기.
+        let margin = if self.begins(start) && (start == 0 || self.atoms[start].apart) { VERB_MARGIN } else { INNER_MARGIN };
+        attached || gap <= margin[length.min(2)]
     }
 }

@@ -209,9 +209,15 @@ impl Node {
 pub(super) struct Lattice {
     nodes: Vec<Node>,
     best: i32,
+    /// Bit n: 나, 하, 되, 없 or their like begin at syllable n, which make a verb of a noun.
+    makes_verbs: u64,
 }
 
 impl Lattice {
+    fn derives(&self, at: usize) -> bool {
+        self.makes_verbs >> at & 1 == 1
+    }
+
     /// Reads `run`, of at most [`MAX_RUN`] syllables. `guest` is a noun that the lexicon may not know.
     pub(super) fn new(run: &[char], guest: Option<(usize, usize)>) -> Lattice {
         let lexicon = Lexicon::get();
@@ -238,7 +244,10 @@ impl Lattice {
                 }
             }
         }
-        let mut lattice = Lattice { nodes, best: FAR };
+        let makers =
+            run.iter().enumerate().filter(|(_, char)| "꾸꿔꾼꿀나났난날하해했한할되돼됐된될시받당스없있".contains(**char));
+        let makes_verbs = makers.fold(0, |bits, (at, _)| bits | 1 << at);
+        let mut lattice = Lattice { nodes, best: FAR, makes_verbs };
         lattice.weigh(lexicon, run.len());
         lattice
     }
@@ -296,6 +305,8 @@ impl Lattice {
                 && (exact
                     || node.entry.parts != 0 && node.from <= from && to <= node.to && node.parted(from) && node.parted(to)))
                 || kind == Kind::NounAnd && node.from == from && node.to > to
+                // 고장나다 is a verb of its own in the lexicon.
+                || kind.verbal() && node.from == from && node.to > to && self.derives(to)
         })
     }
 

@@ -4,7 +4,7 @@ use super::hangul::{self, AE, E, NONE};
 use crate::search::lexicon::{Kind, Lexicon};
 
 /// Pieces that are written both ways; each is tried in both directions.
-const PAIRS: [(&str, &str); 64] = [
+const PAIRS: [(&str, &str); 62] = [
     ("메세", "메시"),
     ("소세지", "소시지"),
     ("컨텐", "콘텐"),
@@ -65,14 +65,20 @@ const PAIRS: [(&str, &str); 64] = [
     ("바테리", "배터리"),
     ("리모콘", "리모컨"),
     ("에어콘", "에어컨"),
-    ("아이폰", "아이폰"),
     ("카달로그", "카탈로그"),
-    ("스마트폰", "스마트폰"),
     ("로케트", "로켓"),
 ];
 
 /// Most spellings that are tried beside the typed one.
 const MOST: usize = 4;
+
+/// Another spelling of the word is a noun that the lexicon knows, and this one is none.
+pub(crate) fn mends(word: &[char]) -> bool {
+    let known = |word: &[char]| Lexicon::get().has(word, |kind| kind == Kind::Noun);
+    let typed: String = word.iter().collect();
+    let foreign = PAIRS.iter().any(|(one, other)| typed.contains(one) || typed.contains(other));
+    foreign && !known(word) && variants(word).iter().any(|variant| known(variant))
+}
 
 /// Spellings that mean the same, without the typed one.
 pub(crate) fn variants(word: &[char]) -> Vec<Vec<char>> {

@@ -47,8 +47,26 @@ pub(crate) fn alternatives(run: &[char]) -> Vec<Alternative> {
     let lexicon = Lexicon::get();
     let lattice = Lattice::new(run, None);
     let listed = lexicon.has(run, |kind| matches!(kind, Kind::Noun | Kind::Number));
+    // 감독님의, 국민들은: the honour and the plural are not looked for.
+    let bare = (2..run.len()).find(|at| matches!(run[*at], '님' | '들') && particle::is(&run[at + 1..]));
+    if let Some(at) = bare
+        && lexicon.has(&run[..at], |kind| kind == Kind::Noun)
+    {
+        noun(&mut found, &run[..at]);
+        return found;
+    }
     let path = lattice.path();
     let verbal = path.first().is_some_and(|node| node.entry.kind.verbal());
+    // 써비스: the usual spelling is a noun that the lexicon knows, where it does not know the typed one.
+    let loan = (3..=run.len()).find(|end| particle::is(&run[*end..]) && loan::mends(&run[..*end]));
+    if let Some(end) = loan {
+        noun(&mut found, &run[..end]);
+        return found;
+    }
+    if let ['안' | '못'] = run {
+        add(&mut found, vec![run.to_vec()], Class::Whole);
+        return found;
+    }
     // 늦, 없, 싫: what ends so is a stem that somebody typed, not a name.
     let stem = run.len() == 1
         && lexicon.has(run, |kind| kind == Kind::Stem)
@@ -146,11 +164,17 @@ fn read(found: &mut Vec<Alternative>, run: &[char], path: &[Node]) {
     match last.entry.kind {
         Kind::Unknown if head.is_empty() && last.to == run.len() => unknown(found, run),
         kind if kind.nominal() => {
-            let base = &run[..last.to];
+            // One syllable that is no particle is the end of a name: 장동건.
+            let named = last.to + 1 == run.len() && !particle::is(&run[last.to..]);
+            let base = if named { run } else { &run[..last.to] };
             let pure = head.iter().all(|node| {
                 node.entry.kind.nominal() || node.entry.kind == Kind::Particle || node.entry.kind == Kind::Determiner
             });
             if pure { noun(found, base) } else { add(found, vec![base.to_vec()], Class::Whole) }
+        }
+        // One syllable that no sentence needs is the end of a name: 장동건.
+        Kind::Derived if last.to == run.len() && last.to - last.from == 1 && "건균".contains(run[last.from]) => {
+            noun(found, run)
         }
         Kind::Derived => {
             let base = &run[..last.from];

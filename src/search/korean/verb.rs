@@ -13,6 +13,8 @@ pub(crate) enum Shape {
     Base,
     /// With 아 or 어 melted in: 요, 서, 도, 야, 라, another verb, or nothing.
     Open,
+    /// A stem into which 아 or 어 melts without a trace: 가, 보내.
+    Either,
     /// With 았 or 었 melted in.
     Past,
     /// With ㄴ, ㄹ, ㅁ, ㅂ melted in; often the end of the word.
@@ -57,7 +59,12 @@ pub(crate) fn forms(stem: &[char]) -> Vec<Form> {
     let Some((&last, head)) = stem.split_last() else { return Vec::new() };
     let Some((lead, vowel, tail)) = hangul::split(last) else { return Vec::new() };
     let mut all = Forms { head, all: Vec::new() };
-    all.add(&[last], Shape::Base);
+    let traceless = tail == NONE && matches!(vowel, A | AE | EO | E | YEO | YE) && last != '하';
+    all.add(&[last], if traceless { Shape::Either } else { Shape::Base });
+    if tail == T_SS {
+        // 재밋다, as people in a hurry write 재밌다.
+        all.add(&[join(lead, vowel, T_S)], Shape::Base);
+    }
     let before = head.last().and_then(|syllable| hangul::split(*syllable)).map(|(_, vowel, _)| vowel);
     let word: String = stem.iter().collect();
     match tail {
@@ -152,7 +159,7 @@ impl Forms<'_> {
                     let mut shorter = shorter;
                     let doubled = join(previous_lead, previous_vowel, T_L);
                     for vowel in if matches!(previous_vowel, A | O) { [A, A] } else { [EO, EO] } {
-                        for (tail, shape) in [(NONE, Shape::Open), (T_SS, Shape::Past)] {
+                        for (tail, shape) in [(NONE, Shape::Open), (T_SS, Shape::Past), (T_S, Shape::Past)] {
                             shorter.add(&[doubled, join(lead, vowel, tail)], shape);
                         }
                     }
@@ -234,6 +241,12 @@ pub(crate) fn lemmas(surface: &[char], auxiliary: bool) -> Vec<Vec<char>> {
     let lexicon = Lexicon::get();
     let mut found: Vec<Vec<char>> = Vec::new();
     for guess in guesses {
+        // The lexicon also has 들어 as a stem, which is 들 with an ending.
+        if let Some(('어' | '아', stem)) = guess.split_last()
+            && lexicon.has(stem, |kind| kind == Kind::Stem)
+        {
+            continue;
+        }
         let listed = lexicon.has(&guess, |kind| kind == Kind::Stem || auxiliary && kind == Kind::Auxiliary);
         if listed && !found.contains(&guess) && forms(&guess).iter().any(|form| form.text == surface) {
             found.push(guess);
@@ -261,8 +274,10 @@ pub(crate) fn follows(shape: Shape, last: Option<&char>, next: Option<char>) -> 
         _ => next,
     };
     match shape {
-        Shape::Base => "다고지는네게기니나냐더던거도든자면며려러서요세시십실신셔셨구군길므라랴듯죠잖질진긴겠은을음으습아어었았어여였오쇼소느남노나길렵잔쟈쥬네넹기긔".contains(next),
-        Shape::Open => "요서도야라다주보버드놓두가오지졌져질진질갔왔줘줬줄준줍봐봤볼본봄놔놨둬뒀둘둔댔대선섬옄용염여셔서써쓰쪄도돌볼버드달놓내냈낸낼낸나난났날먹치쳐친칠쳤죽죠줌본볼봅오온올와왔가간갈감감".contains(next),
+        Shape::Base if next == '이' => matches!(last, Some('없' | '같')),
+        Shape::Base => "겟곘엇앗다고지는네게기니나냐더던거도든자면며려러서요세시십실신셔셨구군길므라랴듯죠잖질진긴겠은을음으습아어었았어여였오쇼소느남노나길렵잔쟈쥬네넹기긔".contains(next),
+        Shape::Either => follows(Shape::Base, last, Some(next)) || follows(Shape::Open, last, Some(next)),
+        Shape::Open => "있잇요서도야라다주보버드놓두가오지졌져질진질갔왔줘줬줄준줍봐봤볼본봄놔놨둬뒀둘둔댔대선섬옄용염여셔서써쓰쪄도돌볼버드달놓내냈낸낼낸나난났날먹치쳐친칠쳤죽죠줌본볼봅오온올와왔가간갈감감".contains(next),
         Shape::Past => "다어던는네지고습으을음거나냐니더던기겠구군길면죠잖었단답대데듯든자음슴을으".contains(next),
         Shape::Closed => match last.and_then(|last| hangul::split(*last)) {
             Some((_, _, T_L)) => !"다고아어았었으은을음며면네니냐는습".contains(next),
