@@ -3,7 +3,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: bench-engines demo test chaos bench eval screenshots setup
+.PHONY: bench-engines demo test chaos bench eval platforms screenshots setup
 
 # Three sample brands on 127.0.0.1; prints one link. make demo ARGS="--listen 127.0.0.1:8080 --for 60s"
 demo:
@@ -25,6 +25,11 @@ chaos: ARGS = faults::
 chaos:
 	@scripts/setup.sh build test
 	MOKSORI_CHAOS=full $(CARGO) test --locked --profile chaos --test it -- $(ARGS) --nocapture --test-threads=1
+
+# The connector files against servers that others wrote, a whole Bluesky among them (550 MB, once).
+platforms:
+	@scripts/setup.sh build test platforms
+	MOKSORI_ATPROTO=1 $(CARGO) test --locked --test it -- platforms:: --nocapture
 
 # benches/README.md says what the figures mean. make bench ARGS="--mentions FILE --patterns FILE"
 bench:

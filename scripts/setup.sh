@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Sees to it that the machine has what a build (`build`) or the tests (`test`) need besides Rust: installs
+# Sees to it that the machine has what a build (`build`), the tests (`test`) or those against a whole Bluesky
+# (`platforms`) need besides Rust: installs
 # missing Debian packages when it may, else names them. Quick when nothing is missing.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 missing=()
-kafka=false
+fetched=()
 
 # need TEST PACKAGE...: the packages are missing unless the test holds.
 need() {
@@ -44,10 +45,19 @@ for purpose in "${@:-build}"; do
         need "command -v java" default-jre-headless
         need "command -v mvn" maven
         need "$here/postgres.sh check" postgresql
-        kafka=true
+        fetched+=(kafka snac isso)
+        # The servers that the connector files are tried on: one is Debian's, one Python's.
+        need "python3 -c 'import ensurepip, venv'" python3 python3-venv
+        ;;
+    platforms)
+        # A whole network of the AT Protocol, in packages of Node's: make platforms.
+        need "command -v node && command -v npm" nodejs npm
+        need "command -v redis-server" redis-server
+        need "$here/postgres.sh check" postgresql
+        fetched+=(atproto)
         ;;
     *)
-        die "unknown purpose $purpose; it is build or test"
+        die "unknown purpose $purpose; it is build, test or platforms"
         ;;
     esac
 done
@@ -74,6 +84,6 @@ if ((${#missing[@]} > 0)); then
     install "${missing[@]}"
 fi
 # Now, so that the tests themselves need no network. Without it they say that they are skipped.
-if $kafka; then
-    "$here/kafka.sh" fetch >/dev/null || echo "setup: the tests that need Kafka will be skipped" >&2
-fi
+for server in "${fetched[@]}"; do
+    "$here/$server.sh" fetch >/dev/null || echo "setup: the tests that need $server will be skipped" >&2
+done

@@ -28,7 +28,10 @@ use crate::{
     query::Query,
     queue::{Catalog, NewAgent, Store},
     replay, rules,
-    search::{Order, Page, Scope, Search},
+    search::{
+        Facet, Order, Page, Scope, Search,
+        eval::{Engine, evaluate},
+    },
     staff::{Role, TeamId},
     telemetry,
     training::{self, EvalArgs, TrainArgs},
@@ -63,6 +66,12 @@ enum Command {
         /// End by itself after this long ("60s"), with a summary.
         #[arg(long = "for", value_parser = parse_span)]
         lasting: Option<Duration>,
+        /// Listen to real servers too, without a key: a hashtag, a search, a forum, a feed about this word.
+        #[arg(long, value_name = "TAG")]
+        live: Option<String>,
+        /// Ask this server instead of the real ones.
+        #[arg(long, requires = "live", hide = true)]
+        live_base: Option<url::Url>,
     },
     /// Check configuration, rules and connector files, and run their examples.
     Check(Place),
@@ -76,6 +85,9 @@ enum Command {
         /// Most hits to show.
         #[arg(long, default_value_t = 20)]
         limit: u64,
+        /// Which come first: best, newest or oldest.
+        #[arg(long, default_value = "best")]
+        sort: String,
         #[command(flatten)]
         place: Place,
     },
@@ -118,6 +130,16 @@ enum Command {
         directory: PathBuf,
         #[command(flatten)]
         place: Place,
+    },
+    /// Index a JSON Lines file of {id, text}, run a file of {id, query} over it, print one line of hits a query.
+    SearchEval {
+        /// The posts.
+        docs: PathBuf,
+        /// The queries.
+        queries: PathBuf,
+        /// "moksori", or to compare "default" (tantivy's default words) or "pairs" (plain 2-grams).
+        #[arg(long, default_value = "moksori", value_parser = ["moksori", "default", "pairs"])]
+        engine: String,
     },
     /// People who sign in.
     User {
@@ -282,10 +304,13 @@ pub fn main() -> Result<()> {
 async fn run(command: Command) -> Result<()> {
     match command {
         Command::Run { roles, place } => run_service(&place, &roles).await,
-        Command::Demo { listen, data, lasting } => demo::run(listen, data, lasting).await,
+        Command::Demo { listen, data, lasting, live, live_base } => {
+            let live = live.map(|tag| demo::Live::new(&tag, live_base)).transpose()?;
+            demo::run(listen, data, lasting, live).await
+        }
         Command::Check(place) => check(&place),
-        Command::Search { query, json, limit, place } => {
-            let answer = on_desk(&place, "search", json!({ "query": query, "limit": limit })).await?;
+        Command::Search { query, json, limit, sort, place } => {
+            let answer = on_desk(&place, "search", json!({ "query": query, "limit": limit, "sort": sort })).await?;
             if json {
                 println!("{answer}");
             } else {
@@ -304,6 +329,16 @@ async fn run(command: Command) -> Result<()> {
             let order = backup::Order::new(&config, &place.config, &directory)?;
             let manifest = backup::ask(&config, order, &Clock::System).await?;
             println!("{}: {} bytes, the desk as it was after event {}", directory.display(), manifest.bytes(), manifest.event);
+            Ok(())
+        }
+        Command::SearchEval { docs, queries, engine } => {
+            let engine = match engine.as_str() {
+                "default" => Engine::Default,
+                "pairs" => Engine::Pairs,
+                _ => Engine::Moksori,
+            };
+            let scratch = std::env::temp_dir().join(format!("moksori-search-eval-{}", std::process::id()));
+            evaluate(&docs, &queries, engine, &scratch, &mut std::io::stdout().lock())?;
             Ok(())
         }
         Command::Park(place) => {
@@ -505,43 +540,51 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
             if command == "reindex" {
                 return Ok(json!({ "documents": index.documents() }));
             }
-            let limit = usize::try_from(request.args["limit"].as_u64().unwrap_or(20)).unwrap_or(20);
-            search(&store, &index, request.args["query"].as_str().unwrap_or_default(), limit).await
+            search(&store, &index, &request.args).await
         }
     }
 }
 
-/// Searches everything, as an operator at the machine may.
-pub(crate) async fn search(store: &Arc<Store>, index: &Arc<Search>, query: &str, limit: usize) -> Result<Value> {
-    let query: Query = query.parse()?;
+/// Searches everything, as an operator at the machine may; `args` are `query`, `limit` and `sort`.
+pub(crate) async fn search(store: &Arc<Store>, index: &Arc<Search>, args: &Value) -> Result<Value> {
+    let query: Query = args["query"].as_str().unwrap_or_default().parse()?;
+    let limit = usize::try_from(args["limit"].as_u64().unwrap_or(20)).unwrap_or(20);
+    let order = match args["sort"].as_str().unwrap_or("best") {
+        "best" => Order::Best,
+        "newest" => Order::Newest,
+        "oldest" => Order::Oldest,
+        other => bail!("there is no order \"{other}\"; there are best, newest, oldest"),
+    };
     let catalog = store.catalog();
     let scope = Scope {
         teams: catalog.teams.iter().map(|team| team.id).collect(),
         brands: catalog.brands.iter().filter_map(|brand| u32::try_from(brand.id.0).ok()).collect(),
     };
     let search = Arc::clone(index);
-    let found =
-        tokio::task::spawn_blocking(move || search.find(&query, &scope, Order::Best, Page { offset: 0, limit })).await??;
+    let found = tokio::task::spawn_blocking(move || search.find(&query, &scope, order, Page { offset: 0, limit })).await??;
     let ids: Vec<_> = found.hits.iter().map(|hit| hit.mention).collect();
     let mentions = store.read(move |reader| reader.mentions(&ids)).await?;
-    let hits: Vec<Value> = mentions
-        .iter()
-        .map(|mention| {
-            let case = found.hits.iter().find(|hit| hit.mention == mention.id).and_then(|hit| hit.case);
-            json!({
-                "mention": mention.id,
-                "case": case,
-                "label": mention.label,
-                "lang": mention.lang,
-                "source": mention.source,
-                "author": mention.handle,
-                "posted_at": mention.posted_at.to_string(),
-                "url": mention.url,
-                "text": mention.text,
-            })
-        })
-        .collect();
-    Ok(json!({ "total": found.total, "hits": hits }))
+    let shown = found.hits.iter().filter_map(|hit| {
+        let mention = mentions.iter().find(|mention| mention.id == hit.mention)?;
+        Some(json!({
+            "mention": mention.id,
+            "case": hit.case,
+            "score": hit.score,
+            "label": mention.label,
+            "lang": mention.lang,
+            "source": mention.source,
+            "author": mention.handle,
+            "posted_at": mention.posted_at.to_string(),
+            "url": mention.url,
+            "text": mention.text,
+        }))
+    });
+    let hits: Vec<Value> = shown.collect();
+    let facet = |facet: &Facet| json!({ "field": facet.field, "value": facet.value, "count": facet.count });
+    let facets: Vec<Value> = found.facets.iter().map(facet).collect();
+    let widened = found.widened.iter().map(|word| json!({ "typed": word.typed, "forms": word.forms }));
+    let widened: Vec<Value> = widened.collect();
+    Ok(json!({ "total": found.total, "widened": widened, "hits": hits, "facets": facets }))
 }
 
 fn print_history(answer: &Value, apply: bool) {

@@ -3,6 +3,9 @@
 //! The index is a cache: what it has is named by the sequence number in its last commit, and everything
 //! after that is read again from the store, at start as well as while running.
 
+mod alerts;
+mod exports;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -11,12 +14,14 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::{alerts::Watcher, exports::Exporter};
 use crate::{
     case::{CaseId, EventKind, Seq},
     clock::Clock,
     mention::{MentionId, platform},
-    queue::{self, CaseFactsRow, PostRow, Store},
-    search::{self, Batch, Facts, Names, Post, Search},
+    queue::{self, CaseFactsRow, PostRow, Reader, Store, Urgency},
+    search::{self, Batch, Facts, Names, Post, Scope, Search},
+    staff::{AgentId, TeamId},
 };
 
 /// Events read at once.
@@ -227,6 +232,10 @@ impl Follower {
             }
         }
         let deletes = !batch.deletes.is_empty();
+        if deletes {
+            let (deleted, before) = (batch.deletes.clone(), exports::too_old(self.clock.now()));
+            self.store.write(Urgency::Batch, move |tx| tx.expire_exports(before, &deleted)).await?;
+        }
         let search = Arc::clone(&self.search);
         tokio::task::spawn_blocking(move || search.apply(batch)).await.map_err(|_| Error::Stopped)??;
         self.seq = seq;
@@ -281,6 +290,8 @@ fn facts_of_case(row: &CaseFactsRow) -> impl Iterator<Item = Facts> + '_ {
         breached: row.breached,
         met: row.met,
         replied: row.answered,
+        answered: row.answered_at.map(|at| at.since(row.posted_at)),
+        disposition: row.disposition.clone(),
         noted: row.noted,
         media: row.media,
         ..Facts::new(*mention, brand_number(row.brand.0))
@@ -290,4 +301,12 @@ fn facts_of_case(row: &CaseFactsRow) -> impl Iterator<Item = Facts> + '_ {
 /// Brands are few; search keeps them small.
 fn brand_number(brand: i64) -> u32 {
     u32::try_from(brand).unwrap_or(0)
+}
+
+/// What somebody may find, or those of one of their teams.
+fn scope_of(reader: &Reader<'_>, agent: AgentId, team: Option<TeamId>) -> Result<Scope, queue::Error> {
+    let mut teams = reader.viewer(agent)?.map(|viewer| viewer.visible_teams()).unwrap_or_default();
+    teams.retain(|one| team.is_none_or(|team| team == *one));
+    let brand = |team: &TeamId| reader.catalog.team(*team).map(|team| brand_number(team.brand.0));
+    Ok(Scope { brands: teams.iter().filter_map(brand).collect(), teams })
 }

@@ -4,13 +4,16 @@
 //! as `label:complaint` or `posted:2026-11-01..11-21`. Parsing never fails on plain text, only on
 //! something that was meant and not finished, and then says at which character.
 
+mod field;
+
 use std::{fmt, iter::Peekable, str::FromStr};
 
-use jiff::civil::Date;
+use jiff::civil::DateTime;
 
 use crate::{
     case::Status,
     mention::{Label, Lang},
+    text::normalise,
 };
 
 /// Longest query, in characters.
@@ -78,10 +81,16 @@ pub enum Field {
     Sla(Sla),
     /// What else there is.
     Has(Has),
+    /// Number of the incident that the case belongs to.
+    Incident(u32),
+    /// Key of how the case ended.
+    Disposition(String),
     /// Reach of the author, from and to, both included.
     Reach(u64, u64),
-    /// Day of posting, from and to, both included.
-    Posted(Option<Date>, Option<Date>),
+    /// When it was posted, from (included) and until (not included), in the zone of whoever asks.
+    Posted(Option<DateTime>, Option<DateTime>),
+    /// Whole seconds from the post to our first answer, from and to, both included.
+    Answered(u64, u64),
 }
 
 /// How the clocks of a case went.
@@ -213,6 +222,7 @@ fn lex(text: &str) -> Result<Vec<Token>, Error> {
                 let words = quoted(&chars, &mut next, at)?;
                 let digits = |from: usize| chars[from..].iter().take_while(|char| char.is_ascii_digit()).count();
                 let within = if chars.get(next) == Some(&'~') { digits(next + 1) } else { 0 };
+                let words = normalise(&words).into_owned();
                 if within == 0 {
                     Lexeme::Term(Node::Phrase(words))
                 } else {
@@ -262,95 +272,13 @@ fn term(word: String, chars: &[char], next: &mut usize, at: usize) -> Result<Nod
                 }
                 _ => value.to_owned(),
             };
-            return field(name, &value).map(Node::Field).map_err(|kind| Error { at, kind });
+            return field::parse(name, &value).map(Node::Field).map_err(|kind| Error { at, kind });
         }
     }
     Ok(match word.strip_suffix('*') {
-        Some(start) => Node::Prefix(start.to_owned()),
-        None => Node::Word(word),
+        Some(start) => Node::Prefix(normalise(start).into_owned()),
+        None => Node::Word(normalise(&word).into_owned()),
     })
-}
-
-fn field(name: &str, value: &str) -> Result<Field, Kind> {
-    let bad = |field, takes| Kind::BadValue { field, takes };
-    let text = |field| if value.is_empty() { Err(bad(field, "a name")) } else { Ok(value.to_lowercase()) };
-    let lower = value.to_lowercase();
-    Ok(match name.to_ascii_lowercase().as_str() {
-        "label" => Field::Label(Label::parse(&lower).ok_or(bad("label", "complaint, question, proposal, abuse or other"))?),
-        "team" => Field::Team(text("team")?),
-        "lang" => Field::Lang(Lang::parse(&lower).ok_or(bad("lang", "ko, en, ja, zh or und"))?),
-        "platform" => Field::Platform(text("platform")?),
-        "account" => Field::Account(text("account")?),
-        "author" => Field::Author(text("author")?.trim_start_matches('@').to_owned()),
-        "agent" => Field::Agent(text("agent")?.trim_start_matches('^').to_owned()),
-        "state" | "status" => Field::Status(
-            Status::parse(&lower)
-                .ok_or(bad("status", "new, open, waiting_customer, waiting_third_party, resolved or closed"))?,
-        ),
-        "sla" => Field::Sla(match lower.as_str() {
-            "breached" => Sla::Breached,
-            "met" => Sla::Met,
-            _ => return Err(bad("sla", "breached or met")),
-        }),
-        "has" => Field::Has(match lower.as_str() {
-            "reply" => Has::Reply,
-            "note" => Has::Note,
-            "media" => Has::Media,
-            _ => return Err(bad("has", "reply, note or media")),
-        }),
-        "reach" => {
-            let (from, to) = reach(value).ok_or(bad("reach", "a number, >1000, <1000 or 1000..5000"))?;
-            Field::Reach(from, to)
-        }
-        "posted" => {
-            let (from, to) = days(value).ok_or(bad("posted", "a day as 2026-11-01, >day, <day or day..day"))?;
-            Field::Posted(from, to)
-        }
-        _ => return Err(Kind::UnknownField(name.to_owned())),
-    })
-}
-
-/// `10000`, `>10000`, `>=`, `<`, `<=`, `1000..5000`, either end open.
-fn reach(value: &str) -> Option<(u64, u64)> {
-    let number = |digits: &str| digits.replace([',', '_'], "").parse::<u64>().ok();
-    let range = if let Some(from) = value.strip_prefix(">=") {
-        (number(from)?, u64::MAX)
-    } else if let Some(under) = value.strip_prefix('>') {
-        (number(under)?.checked_add(1)?, u64::MAX)
-    } else if let Some(to) = value.strip_prefix("<=") {
-        (0, number(to)?)
-    } else if let Some(over) = value.strip_prefix('<') {
-        (0, number(over)?.checked_sub(1)?)
-    } else if let Some((from, to)) = value.split_once("..") {
-        let end = |text: &str, open| if text.is_empty() { Some(open) } else { number(text) };
-        (end(from, 0)?, end(to, u64::MAX)?)
-    } else {
-        (number(value)?, number(value)?)
-    };
-    (range.0 <= range.1).then_some(range)
-}
-
-/// `2026-11-01`, `>2026-11-01`, `<2026-11-01`, `2026-11-01..11-21`, `2026-11-01..21`, either end open.
-fn days(value: &str) -> Option<(Option<Date>, Option<Date>)> {
-    let day = |text: &str| text.parse::<Date>().ok().filter(|_| text.len() == 10);
-    if let Some(from) = value.strip_prefix(">=") {
-        Some((Some(day(from)?), None))
-    } else if let Some(before) = value.strip_prefix('>') {
-        Some((Some(day(before)?.tomorrow().ok()?), None))
-    } else if let Some(to) = value.strip_prefix("<=") {
-        Some((None, Some(day(to)?)))
-    } else if let Some(after) = value.strip_prefix('<') {
-        Some((None, Some(day(after)?.yesterday().ok()?)))
-    } else if let Some((from, to)) = value.split_once("..") {
-        let start = if from.is_empty() { None } else { Some(day(from)?) };
-        // The end may leave out what it shares with the start: 2026-11-01..21.
-        let shared = from.get(..from.len().saturating_sub(to.len())).unwrap_or_default();
-        let end = if to.is_empty() { None } else { Some(day(&format!("{shared}{to}"))?) };
-        let ordered = start.zip(end).is_none_or(|(start, end)| start <= end);
-        (ordered && (start, end) != (None, None)).then_some((start, end))
-    } else {
-        Some((Some(day(value)?), Some(day(value)?)))
-    }
 }
 
 struct Parser {
@@ -449,32 +377,6 @@ impl fmt::Display for Node {
             Node::Phrase(words) => write!(f, "\"{words}\""),
             Node::Near { words, within } => write!(f, "\"{words}\"~{within}"),
             Node::Field(field) => field.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Field::Label(label) => write!(f, "label:{}", label.as_str()),
-            Field::Team(key) => write!(f, "team:{key}"),
-            Field::Lang(lang) => write!(f, "lang:{}", lang.as_str()),
-            Field::Platform(key) => write!(f, "platform:{key}"),
-            Field::Account(key) => write!(f, "account:{key}"),
-            Field::Author(handle) => write!(f, "author:{handle}"),
-            Field::Agent(initials) => write!(f, "agent:^{initials}"),
-            Field::Status(status) => write!(f, "status:{}", status.as_str()),
-            Field::Sla(Sla::Breached) => f.write_str("sla:breached"),
-            Field::Sla(Sla::Met) => f.write_str("sla:met"),
-            Field::Has(Has::Reply) => f.write_str("has:reply"),
-            Field::Has(Has::Note) => f.write_str("has:note"),
-            Field::Has(Has::Media) => f.write_str("has:media"),
-            Field::Reach(from, u64::MAX) => write!(f, "reach:{from}.."),
-            Field::Reach(from, to) => write!(f, "reach:{from}..{to}"),
-            Field::Posted(from, to) => {
-                let day = |day: &Option<Date>| day.map(|day| day.to_string()).unwrap_or_default();
-                write!(f, "posted:{}..{}", day(from), day(to))
-            }
         }
     }
 }

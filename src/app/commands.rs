@@ -56,10 +56,8 @@ impl Commands {
     async fn run(&self, request: Request) -> Result<serde_json::Value> {
         match request.command.as_str() {
             "search" => {
-                let query = request.args["query"].as_str().unwrap_or_default().to_owned();
-                let limit = request.args["limit"].as_u64().unwrap_or(20);
                 let (search, _) = self.index()?;
-                crate::cli::search(self.desk.store(), search, &query, usize::try_from(limit).unwrap_or(20)).await
+                crate::cli::search(self.desk.store(), search, &request.args).await
             }
             "rules publish" => {
                 let rules = engines::publish(self.desk.store(), &self.config).await?;

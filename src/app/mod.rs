@@ -32,7 +32,7 @@ use crate::{
     control::{self, DirLock},
     crash,
     desk::{self, Desk},
-    index::Follower,
+    index::{Exporter, Follower, Watcher},
     lease::{self, Leases, Work},
     notify::{self, Relays},
     pipeline::{self, Pipeline},
@@ -229,8 +229,12 @@ impl App {
         let (search, opened) = open_search(config, &self.registry)?;
         let follower = Follower::new(Arc::clone(&self.store), Arc::clone(&search), self.clock.clone(), opened.seq).await?;
         let reindex = follower.reindex();
-        self.search = Some(search);
+        self.search = Some(Arc::clone(&search));
         self.stage("index", |stop| follower.run(stop));
+        let exporter = Arc::new(Exporter { store: Arc::clone(&self.store), clock: self.clock.clone() });
+        self.stage_alone("exports", move |stop| Box::pin(Arc::clone(&exporter).run(stop)));
+        let watcher = Arc::new(Watcher { store: Arc::clone(&self.store), search, clock: self.clock.clone() });
+        self.stage_alone("searches", move |stop| Box::pin(Arc::clone(&watcher).run(stop)));
         Ok(reindex)
     }
 

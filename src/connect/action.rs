@@ -54,24 +54,20 @@ pub(super) async fn send(account: &Account, home: &Home, action: &Action, reply:
     };
     let name = format!("reply/{}", reply.id.0);
     let several = parts.len() > 1;
-    let mut sent = match if several { compose::sent_before(home, account, &name).await } else { Ok(Vec::new()) } {
+    let before = if several { compose::sent_before(home, account, &name).await } else { Ok(Vec::new()) };
+    let mut sent: Vec<Parent> = match before {
         Ok(sent) => sent,
         Err(error) => return Outcome::Later { why: error.to_string(), until: None, doubtful: false },
     };
-    for part in parts.iter().enumerate().skip(sent.len()) {
-        let (number, text) = part;
+    for (number, text) in parts.iter().enumerate().skip(sent.len()) {
         let one = compose::part_of(reply, number, text);
-        let (receipt, parent) = match send_one(account, action, &one, sent.last()).await {
-            (Outcome::Sent(receipt), parent) => (receipt, parent),
-            (outcome, _) => return outcome,
-        };
-        let root = sent.first().map_or_else(|| parent.root.clone(), |first: &Parent| first.root.clone());
+        let (outcome, parent) = send_one(account, action, &one, sent.last()).await;
+        let Outcome::Sent(receipt) = outcome else { return outcome };
+        let root = sent.first().map_or_else(|| parent.root.clone(), |first| first.root.clone());
         sent.push(Parent { root, ..parent.of(&receipt) });
+        // What is out must be known before the next one is, or it would be sent again.
         if several && let Err(error) = compose::remember(home, account, &name, &sent).await {
             return Outcome::Unknown(format!("{} of {} posts are out; {error}", sent.len(), parts.len()));
-        }
-        if number + 1 == parts.len() {
-            return Outcome::Sent(sent.swap_remove(0).receipt(account.clock.now()).unwrap_or(receipt));
         }
     }
     match sent.into_iter().next().and_then(|first| first.receipt(account.clock.now())) {

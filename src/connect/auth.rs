@@ -88,12 +88,13 @@ impl Account {
         self.file.auth.login.is_some() || self.file.auth.refresh.is_some()
     }
 
-    /// Sees to it that requests can be made: signs, and gets tokens where there are none or they are about to end.
+    /// Sees to it that requests can be made: knows what was left of the allowances, signs, and gets tokens where there are none or they are about to end.
     /// True if there are new ones.
     ///
     /// # Errors
     /// Why there are none.
     pub(super) async fn ready(&self) -> Result<bool, Error> {
+        self.recall_budget().await?;
         if !self.has_tokens() && self.file.auth.jwt.is_none() {
             return Ok(false);
         }

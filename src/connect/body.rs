@@ -3,7 +3,7 @@
 //! A string that is one whole `{{ x }}` keeps the type of x, so that lists, numbers and truth values
 //! reach the platform as such. What is empty or absent is left out.
 
-use minijinja::Value;
+use minijinja::{Value, context};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value as Json;
 
@@ -19,8 +19,13 @@ enum Node {
     Text(Template),
     Whole(Template),
     List(Vec<Node>),
+    /// One of these for each value of a list: read as `each`.
+    Each(Template, Box<Node>),
     Table(Vec<(String, Node)>),
 }
+
+/// The key of a table in a list that is written once for each value of another list.
+const FOR_EACH: &str = "for_each";
 
 impl Body {
     /// The object with its values filled in.
@@ -42,7 +47,7 @@ impl Node {
         Ok(match value {
             toml::Value::String(text) if whole(&text).is_some() => Node::Whole(Template::parse(&text)?),
             toml::Value::String(text) => Node::Text(Template::parse(&text)?),
-            toml::Value::Array(list) => Node::List(list.into_iter().map(Node::parse).collect::<Result<_, _>>()?),
+            toml::Value::Array(list) => Node::List(list.into_iter().map(Node::parse_in_list).collect::<Result<_, _>>()?),
             toml::Value::Table(table) => Node::Table(
                 table.into_iter().map(|(key, value)| Ok((key, Node::parse(value)?))).collect::<Result<_, String>>()?,
             ),
@@ -51,16 +56,37 @@ impl Node {
         })
     }
 
+    fn parse_in_list(value: toml::Value) -> Result<Node, String> {
+        let toml::Value::Table(mut table) = value else { return Node::parse(value) };
+        match table.remove(FOR_EACH) {
+            None => Node::parse(toml::Value::Table(table)),
+            Some(toml::Value::String(list)) if whole(&list).is_some() => {
+                Ok(Node::Each(Template::parse(&list)?, Box::new(Node::parse(toml::Value::Table(table))?)))
+            }
+            Some(_) => Err(format!("{FOR_EACH} is one whole {{{{ list }}}}")),
+        }
+    }
+
     fn render(&self, values: &Value) -> Result<Option<Json>, Error> {
         Ok(match self {
+            Node::Each(..) => None,
             Node::Constant(json) => Some(json.clone()),
             Node::Text(template) => Some(template.render(values)?).filter(|text| !text.is_empty()).map(Json::String),
             Node::Whole(template) => {
                 template.value(values)?.filter(|json| !json.is_null() && json.as_str().is_none_or(|text| !text.is_empty()))
             }
             Node::List(list) => {
-                let list = list.iter().map(|node| node.render(values)).collect::<Result<Vec<_>, _>>()?;
-                Some(Json::Array(list.into_iter().flatten().collect()))
+                let mut rendered = Vec::new();
+                for node in list {
+                    let Node::Each(source, node) = node else {
+                        rendered.extend(node.render(values)?);
+                        continue;
+                    };
+                    for each in source.value(values)?.as_ref().and_then(Json::as_array).into_iter().flatten() {
+                        rendered.extend(node.render(&context! { each => each, ..values.clone() })?);
+                    }
+                }
+                Some(Json::Array(rendered))
             }
             Node::Table(table) => {
                 let mut object = serde_json::Map::new();
@@ -78,6 +104,7 @@ impl Node {
             Node::Constant(_) => false,
             Node::Text(template) | Node::Whole(template) => template.reads(name),
             Node::List(list) => list.iter().any(|node| node.reads(name)),
+            Node::Each(list, node) => list.reads(name) || node.reads(name),
             Node::Table(table) => table.iter().any(|(_, node)| node.reads(name)),
         }
     }
@@ -100,10 +127,26 @@ impl<'de> Deserialize<'de> for Body {
 
 #[cfg(test)]
 mod tests {
-    use minijinja::context;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_table_is_written_once_for_each_value_of_a_list() {
+        let body: Body = toml::from_str(
+            r#"facets = [{ for_each = "{{ reply.facets }}", index = { from = "{{ each.start }}" }, kinds = [{ "$type" = "k#{{ each.kind }}", uri = "{% if each.kind == 'link' %}{{ each.value }}{% endif %}" }] }]
+            number = "{{ reply.number | int }}""#,
+        )
+        .unwrap();
+        let facets = json!([{"start": 3, "kind": "link", "value": "https://a"}, {"start": 9, "kind": "tag", "value": "b"}]);
+        let rendered = body.render(&context! { reply => context! { facets => facets, number => "31" } }).unwrap();
+        assert_eq!(
+            rendered,
+            json!({"number": 31, "facets": [{"index": {"from": 3}, "kinds": [{"$type": "k#link", "uri": "https://a"}]},
+                               {"index": {"from": 9}, "kinds": [{"$type": "k#tag"}]}]})
+        );
+        assert!(toml::from_str::<Body>("a = [{ for_each = 'x', b = 1 }]").unwrap_err().to_string().contains("for_each"));
+    }
 
     #[test]
     fn strings_are_templates_types_are_kept_and_what_is_empty_is_left_out() {

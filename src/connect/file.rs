@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{
     format::{
         Action, ActionKind, Auth, Defaults, Dialect, Do, ErrorRow, Identify, Ingress, Join, Limits, Listen, Map, Recorded,
-        Setting, Stream, Webhook,
+        RecordedReply, Setting, Stream, Webhook,
     },
     template::Template,
 };
@@ -110,6 +110,9 @@ pub struct ConnectorFile {
     /// Listening queries of that account.
     #[serde(default)]
     pub recorded_queries: Vec<Listen>,
+    /// Replies of ours that are tried on the recorded ones.
+    #[serde(default, rename = "recorded_reply")]
+    pub recorded_replies: Vec<RecordedReply>,
     /// Replies that test the file.
     #[serde(default, rename = "recorded")]
     pub recorded: Vec<Recorded>,

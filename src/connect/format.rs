@@ -27,7 +27,7 @@ pub use limits::{Allowance, Limits, ResetFormat, Told};
 pub use listen::{Dialect, Listen};
 pub use live::{Live, LiveKind};
 pub use map::{Map, TextFormat, TimeFormat};
-pub use recorded::{Played, Recorded};
+pub use recorded::{Played, Recorded, RecordedReply};
 pub use stream::{CursorAs, Join, Order, Paging, Revisit, Stream};
 pub use webhook::{ChallengeAnswer, Encoding, Part, Signature, Signed, Webhook};
 

@@ -20,6 +20,7 @@ use super::{
     request::Call,
     socket::{Socket, Speech},
     sse::Message,
+    template::Template,
 };
 use crate::{
     clock::Time,
@@ -89,7 +90,7 @@ impl Connection {
             let Some(json) = parse(poller, live, &message) else { continue };
             let resume = live.cursor.as_ref().and_then(|path| super::template::scalar(path.first(&json)?));
             self.cursor = resume.or(id).or(self.cursor.take());
-            let Some(event) = live.events.iter().find(|event| fits(event, &message, &json)) else {
+            let Some(event) = live.events.iter().find(|event| fits(poller, event, &message, &json)) else {
                 poller.discard("no_event", 1);
                 continue;
             };
@@ -136,9 +137,9 @@ fn parse(poller: &Poller, live: &Live, message: &Message) -> Option<Json> {
     }
 }
 
-fn fits(event: &LiveEvent, message: &Message, json: &Json) -> bool {
-    (event.name.is_none() || event.name == message.name)
-        && event.when.as_ref().is_none_or(|when| when.holds(&context! { item => json }).unwrap_or(false))
+fn fits(poller: &Poller, event: &LiveEvent, message: &Message, json: &Json) -> bool {
+    let holds = |when: &Template| when.holds(&context! { item => json, ..poller.account.about() }).unwrap_or(false);
+    (event.name.is_none() || event.name == message.name) && event.when.as_ref().is_none_or(holds)
 }
 
 /// The mentions of a message.
@@ -150,7 +151,10 @@ fn records(poller: &Poller, event: &LiveEvent, json: &Json) -> Vec<Envelope> {
     let json = inner.as_ref().unwrap_or(json);
     let records = event.records.as_ref().map_or(vec![json], |path| path.all(json));
     let map = event.map.as_ref().or(poller.account.file.map_of(poller.stream()));
-    records.into_iter().filter_map(|record| poller.mention_by(map?, record)).collect()
+    // An event that says where its posts are, or has its own map, has no use for where the walk's are.
+    let own = event.records.is_some() || event.map.is_some();
+    let mention = |record| if own { poller.mention_of(map?, record) } else { poller.mention_by(map?, record) };
+    records.into_iter().filter_map(mention).collect()
 }
 
 /// A delete is for a post that we have; the platform may call it by its local id.

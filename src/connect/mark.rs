@@ -31,6 +31,13 @@ impl Place {
         }
     }
 
+    /// The mark to ask above: the highest, or as many posts below it as a platform may show late.
+    pub fn back(&self, overlap: usize) -> Option<&str> {
+        let high = self.high.as_deref()?;
+        let below = self.marks.len().checked_sub(overlap + 1).and_then(|at| self.marks.get(at));
+        below.filter(|_| overlap > 0).map_or(Some(high), |mark| Some(mark))
+    }
+
     /// The place as it is saved: without a high-water mark just the list.
     pub fn to_text(&self) -> Result<String, Error> {
         let text = if self.high.is_some() { serde_json::to_string(self) } else { serde_json::to_string(&self.marks) };
@@ -143,6 +150,15 @@ mod tests {
         assert_eq!(mark(TimeFormat::Unix).asked(None).unwrap(), "");
         assert!(mark(TimeFormat::Unix).overlaps(Some("1795000000"), "1794996401"));
         assert!(!mark(TimeFormat::Unix).overlaps(Some("1795000000"), "1794996400"));
+    }
+
+    #[test]
+    fn an_overlap_goes_back_by_posts() {
+        let place = Place { high: Some("9".into()), marks: texts(&["5", "7", "9"]) };
+        assert_eq!(place.back(0), Some("9"));
+        assert_eq!(place.back(1), Some("7"));
+        assert_eq!(place.back(9), Some("9"), "as far as it is known");
+        assert_eq!(Place::default().back(1), None);
     }
 
     #[test]

@@ -181,11 +181,7 @@ impl Poller {
             self.next_at = until;
             return Ok(Walk::default());
         }
-        let result = async {
-            self.account.recall_budget().await?;
-            self.walk().await
-        }
-        .await;
+        let result = self.walk().await;
         let now = self.account.clock.now();
         self.validators.lock().unwrap_or_else(PoisonError::into_inner).end(result.is_ok());
         let up = self.account.metrics.up.with_label_values(&[self.account.config.key.as_str(), self.stream_name()]);
@@ -246,8 +242,26 @@ impl Poller {
         self.mention_by(map, record)
     }
 
-    /// The mention that `map` makes of a record; what is none is counted.
+    /// The mention that `map` makes of the post inside a record; what is none is counted.
     pub(super) fn mention_by(&self, map: &Map, record: &Json) -> Option<Envelope> {
+        let Some(path) = &self.stream().item else { return self.mention_of(map, record) };
+        let Some(item) = path.first(record) else {
+            self.discard("no_item", 1);
+            return None;
+        };
+        // What was joined stands beside the post.
+        match (item.as_object(), record.get("joined")) {
+            (Some(item), Some(joined)) => {
+                let mut item = item.clone();
+                item.insert("joined".into(), joined.clone());
+                self.mention_of(map, &Json::Object(item))
+            }
+            _ => self.mention_of(map, item),
+        }
+    }
+
+    /// The mention that `map` makes of a post; what is none is counted.
+    pub(super) fn mention_of(&self, map: &Map, item: &Json) -> Option<Envelope> {
         let stream = self.stream();
         let shard = self.topic.shard.as_ref();
         let query = match (shard, &stream.matched) {
@@ -260,17 +274,6 @@ impl Poller {
             addressed: stream.addressed,
             query,
         });
-        let item = match &stream.item {
-            Some(path) => path.first(record).ok_or("no_item"),
-            None => Ok(record),
-        };
-        // What was joined stands beside the post.
-        let with_joined = item.ok().filter(|_| stream.item.is_some()).zip(record.get("joined")).and_then(|(item, joined)| {
-            let mut item = item.clone();
-            item.as_object_mut()?.insert("joined".into(), joined.clone());
-            Some(item)
-        });
-        let item = item.map(|item| with_joined.as_ref().unwrap_or(item));
         let facts = map::Facts {
             source: &self.account.source,
             own: &self.account.own,
@@ -278,7 +281,7 @@ impl Poller {
             now: self.account.clock.now(),
             about: &self.account.about(),
         };
-        let mention = item.and_then(|item| map::mention(map, item, &facts)).map_err(|reason| self.discard(reason, 1)).ok()?;
+        let mention = map::mention(map, item, &facts).map_err(|reason| self.discard(reason, 1)).ok()?;
         if mention.op == Op::Delete {
             return Some(mention);
         }

@@ -1,16 +1,12 @@
-//! Runs a connector file against its recorded replies, over HTTP on 127.0.0.1.
-//!
-//! `moksori connector test FILE` prints the [`Report`]; the contract test asks a [`Playback`] to
+//! Plays the recorded replies of a connector file, over HTTP on 127.0.0.1; the contract test asks a [`Playback`] to
 //! misbehave in all the ways in which platforms do.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
-    fmt,
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use axum::{
@@ -21,19 +17,15 @@ use axum::{
 };
 use futures_util::{SinkExt, StreamExt, stream};
 use hyper_util::rt::TokioIo;
-use serde_json::Value as Json;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::task::JoinHandle;
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use url::Url;
 
 use super::{
-    Account, AccountConfig, ConnectorFile, Error, FileError, Home, Hooks, Metrics, OwnIds, Poller, Secret, SecretSource, Tray,
-    format::{Ingress, Played, Recorded},
-    jwt,
-    live::Connection,
+    ConnectorFile, Error, FileError,
+    format::{Played, Recorded},
     socket::accept,
 };
-use crate::{clock::Clock, desk::Watched, mention::Envelope};
 
 /// How a playback misbehaves for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +62,6 @@ pub struct Asked {
 /// Longest request that a playback reads.
 const LONGEST_REQUEST: usize = 1 << 20;
 
-/// How long a live connection is listened to after its last message.
-const QUIET: Duration = Duration::from_millis(300);
-
 /// A server on 127.0.0.1 that answers with recorded replies.
 #[derive(Debug)]
 pub struct Playback {
@@ -98,6 +87,11 @@ impl Drop for Playback {
 }
 
 impl Playback {
+    /// What is delivered to us, with its body.
+    pub(super) fn deliveries(&self) -> impl Iterator<Item = &(Recorded, String)> {
+        self.shared.recorded.iter().filter(|(recorded, _)| recorded.path.starts_with("/ingest"))
+    }
+
     /// Starts a server that plays the replies recorded in or beside the file at `path`.
     ///
     /// # Errors
@@ -290,150 +284,4 @@ fn bomb() -> Vec<u8> {
 fn percent_decoded(path: &str) -> String {
     let pair = format!("p={}", path.replace('+', "%2B"));
     url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
-}
-
-/// What a connector file made of its recorded replies.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// The mentions by stream, in the order in which the bus would have them.
-    pub streams: Vec<(String, Vec<Envelope>)>,
-    /// What is not as it should be; the file is good if there is nothing.
-    pub faults: Vec<String>,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (stream, mentions) in &self.streams {
-            writeln!(f, "{stream}: {} mentions", mentions.len())?;
-            for one in mentions {
-                let author = one.author.as_ref().map_or("-", |author| author.handle.as_str());
-                let at = one.posted_at.map_or("-".to_owned(), |at| at.to_string());
-                let text: String = one.text.replace('\n', " / ").chars().take(60).collect();
-                writeln!(f, "  {at:24}  {:8}  @{author:28}  {text}", one.side.as_str())?;
-            }
-        }
-        self.faults.iter().try_for_each(|fault| writeln!(f, "FAULT: {fault}"))
-    }
-}
-
-/// An account for the recorded replies of `file`: every secret is `test`, but a key that signs is a new one, and its
-/// own id comes from the file's `[identify]`.
-pub fn test_account(file: &ConnectorFile, base: &Url) -> AccountConfig {
-    let signs = |name: &str| file.auth.jwt.as_ref().filter(|jwt| jwt.key.names(name));
-    let secret = |name: &String| {
-        let key = signs(name).and_then(|jwt| jwt::new_key(jwt.algorithm)).unwrap_or_else(|| "test".into());
-        (name.clone(), SecretSource::Given(Secret::new(&key)))
-    };
-    AccountConfig {
-        brand: "test".into(),
-        base: Some(base.clone()),
-        secrets: file.secrets.iter().map(secret).collect(),
-        tags: file.recorded_tags.clone(),
-        settings: file.recorded_settings.clone(),
-        listen: file.recorded_queries.clone(),
-        interval: Duration::ZERO,
-        allow_private: true,
-        ..AccountConfig::new("test", &file.connector)
-    }
-}
-
-/// Reads and checks the file at `path`, runs its streams on its recorded replies and compares what
-/// comes out with what the file expects.
-///
-/// # Errors
-/// When the file is wrong, or cannot be run at all.
-pub async fn test_file(path: &Path) -> Result<Report, Error> {
-    let file = Arc::new(ConnectorFile::load(path).map_err(Error::File)?);
-    let mut report = Report::default();
-    let expected: Vec<Json> = file
-        .recorded
-        .iter()
-        .flat_map(|recorded| &recorded.expect)
-        .filter_map(|table| serde_json::to_value(table).ok())
-        .collect();
-    let playback = Playback::start(path, &file).await?;
-    let mut config = test_account(&file, &playback.url);
-    if file.ingress == Ingress::File {
-        config.path =
-            file.recorded.first().and_then(|recorded| recorded.reply.as_ref()).map(|name| path.with_extension("").join(name));
-    }
-    let tray = Arc::new(Tray::default());
-    let metrics = Metrics::new(&prometheus::Registry::new()).map_err(|error| Error::Refused(error.to_string()))?;
-    let account = Account::new(file.clone(), config, OwnIds::default(), Clock::System, metrics)?;
-    let mut watched: Vec<Watched> = Vec::new();
-    for mut poller in Poller::of(&account, &Home::Tray(tray.clone()))? {
-        // Looked at again is whatever the streams before it brought, as if it had been seen older.
-        tray.with(|kept| {
-            kept.watched.clone_from(&watched);
-            kept.threads.clone_from(&watched);
-        });
-        if poller.walks()
-            && let Err(error) = poller.step().await
-        {
-            report.faults.push(format!("stream {}: {error}", poller.stream_name()));
-        }
-        if let Err(error) = listen(&poller).await {
-            report.faults.push(format!("stream {}, live: {error}", poller.stream_name()));
-        }
-        let mentions = tray.with(|kept| std::mem::take(&mut kept.mentions));
-        watched.extend(mentions.iter().filter_map(|one| {
-            Some(Watched {
-                native_id: one.native_id.clone(),
-                local_ref: one.local_ref.clone()?,
-                version: i64::MIN,
-                engagement: None,
-            })
-        }));
-        watched.sort_by(|a, b| a.native_id.cmp(&b.native_id));
-        watched.dedup_by(|a, b| a.native_id == b.native_id);
-        report.streams.push((poller.stream_name().to_owned(), mentions));
-    }
-    if let Some(webhook) = &file.webhook {
-        let mut mentions = Vec::new();
-        for (recorded, body) in playback.shared.recorded.iter().filter(|(recorded, _)| recorded.path.starts_with("/ingest")) {
-            match Hooks::played(&account, &recorded.headers, body.as_bytes()) {
-                Ok(taken) => mentions.extend(taken),
-                Err(refusal) => report.faults.push(format!("{}: {refusal}", webhook.name)),
-            }
-        }
-        report.streams.push((webhook.name.clone(), mentions));
-    }
-    let found: Vec<Json> =
-        report.streams.iter().flat_map(|(_, mentions)| mentions).filter_map(|one| serde_json::to_value(one).ok()).collect();
-    for want in &expected {
-        if !found.iter().any(|have| covers(have, want)) {
-            let close =
-                found.iter().find(|have| want.get("native_id").is_some() && have.get("native_id") == want.get("native_id"));
-            let instead = close.map_or(String::new(), |have| format!("; there is {have}"));
-            report.faults.push(format!("expected {want}{instead}"));
-        }
-    }
-    Ok(report)
-}
-
-/// Opens the live connection of a stream, if it has one, and takes what comes.
-async fn listen(poller: &Poller) -> Result<(), Error> {
-    let Some(live) = &poller.stream().live else { return Ok(()) };
-    let mut connection = Connection::open(poller, live).await?;
-    while let Ok(step) = timeout(QUIET, connection.step(poller, live)).await {
-        step?;
-    }
-    Ok(())
-}
-
-/// Whether `have` holds all that `want` says.
-fn covers(have: &Json, want: &Json) -> bool {
-    match (have, want) {
-        (Json::Object(have), Json::Object(want)) => {
-            want.iter().all(|(key, value)| have.get(key).is_some_and(|own| covers(own, value)))
-        }
-        (Json::Array(have), Json::Array(want)) => {
-            have.len() == want.len() && have.iter().zip(want).all(|(have, want)| covers(have, want))
-        }
-        // People write times as text.
-        (Json::Number(at), Json::String(text)) => {
-            crate::clock::Time::parse(text).is_some_and(|time| at.as_i64() == Some(time.0))
-        }
-        _ => have == want,
-    }
 }

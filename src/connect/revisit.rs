@@ -27,7 +27,15 @@ pub(super) async fn look_again(poller: &Poller) -> Result<Walk, Error> {
     for batch in watched.chunks(revisit.batch) {
         let ids: Vec<String> = batch.iter().map(|one| one.local_ref.clone()).collect();
         let call = account.stream_request(poller.stream(), context! { ids => ids }, &ids)?;
-        let answer = account.send(call, &poller.price(), None).await?;
+        let answer = match account.send(call, &poller.price(), None).await {
+            Ok(answer) => answer,
+            // Asked for by itself, and there no more.
+            Err(Error::Status { action: Do::Gone, .. }) if batch.len() == 1 => {
+                walk.items += poller.keep(vec![deleted(poller, &batch[0])]).await?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let page = read(&answer, &account.file, poller.stream(), &Paging::None, &Step::first(&Paging::None))?;
         let found: Vec<Envelope> = page.records.iter().filter_map(|(_, record)| poller.mention(record)).collect();
         let mut news = Vec::new();

@@ -12,11 +12,12 @@ use serde_json::Value as Json;
 use serde_json_path::JsonPath;
 
 /// The names that a template may read. `item` is the record being mapped.
-pub const VALUES: [&str; 18] = [
+pub const VALUES: [&str; 19] = [
     "account",
     "auth",
     "body",
     "cursor",
+    "each",
     "extra",
     "handle",
     "id",
@@ -42,6 +43,7 @@ static FILTERS: LazyLock<Environment<'static>> = LazyLock::new(|| {
     filters.add_filter("base64", |text: &str| BASE64_STANDARD.encode(text));
     filters.add_filter("default", minijinja::filters::default);
     filters.add_filter("first", minijinja::filters::first);
+    filters.add_filter("int", minijinja::filters::int);
     filters.add_filter("join", minijinja::filters::join);
     filters.add_filter("last", minijinja::filters::last);
     filters.add_filter("lower", minijinja::filters::lower);

@@ -21,8 +21,8 @@ use crate::mention::Envelope;
 /// Mentions that a downward walk holds back, so that the oldest are appended first.
 const HELD: usize = 2_000;
 
-/// Posts that a downward walk knows again: more than any page has, for late ones lie between them, and
-/// some may be deleted before the next walk.
+/// Fewest posts that a downward walk knows again, and at least twice what the widest page has: late ones lie between
+/// them, and some may be deleted before the next walk.
 const MARKS: usize = 200;
 
 impl Poller {
@@ -46,7 +46,7 @@ impl Poller {
             (Order::OldestFirst, _) => self.down(&stream.first, stream.first_pages, None, "").await,
             (Order::NewestFirst, None) => self.down(&stream.page, stream.first_pages, None, "").await,
             (Order::NewestFirst, Some(place)) => {
-                let asked = self.high_water().asked(place.high.as_deref())?;
+                let asked = self.high_water().asked(place.back(stream.overlap))?;
                 match self.down(&stream.page, stream.max_pages, Some(place.clone()), &asked).await {
                     // Once without it: down to a post that is known, or as far as the platform goes.
                     Err(Error::CursorLost) if !asked.is_empty() => {
@@ -105,10 +105,11 @@ impl Poller {
         // Pages as they come, newest first; each of them is oldest first.
         let mut held: Vec<Vec<Envelope>> = Vec::new();
         let mut seen: Vec<Vec<String>> = Vec::new();
-        let mut high = None;
+        let (mut high, mut widest) = (None, 0);
         for number in 1..=most {
             let Some(mut page) = self.page(paging, &step, asked).await? else { break };
             let cursors = page.cursors();
+            widest = widest.max(cursors.len());
             let late = cursors
                 .first()
                 .is_some_and(|oldest| !asked.is_empty() && self.high_water().overlaps(before.as_deref(), oldest));
@@ -140,7 +141,7 @@ impl Poller {
         walk.items += self.release(&mut held).await?;
         let fresh = seen.iter().any(|page| !page.is_empty());
         if fresh {
-            let keep = if stream.order == Order::OldestFirst { stream.overlap + 1 } else { MARKS };
+            let keep = if stream.order == Order::OldestFirst { stream.overlap + 1 } else { MARKS.max(2 * widest) };
             let all: Vec<String> = marks.into_iter().chain(seen.into_iter().rev().flatten()).collect();
             // A mark only where the file asks by it.
             let high = self.high_water().raise_over(before, high).filter(|_| stream.since.is_some());

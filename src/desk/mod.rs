@@ -5,6 +5,7 @@
 //! of a person passes [`authorize`] on the way.
 
 mod alarms;
+mod finding;
 mod history;
 mod intake;
 mod learning;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use crate::queue::{Capability, Erasure, Outgoing, Watched};
+pub use finding::NewSearch;
 pub use intake::{Finding, Intake, Judged, Route, Taken};
 pub use learning::LabelBefore;
 pub use outbox::Receipt;

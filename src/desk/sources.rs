@@ -136,6 +136,9 @@ pub fn cannot_be_heard(query: &Query) -> Option<&'static str> {
                 Field::Has(_) => Some("has:"),
                 Field::Reach(..) => Some("reach:"),
                 Field::Posted(..) => Some("posted:"),
+                Field::Answered(..) => Some("answered:"),
+                Field::Incident(_) => Some("incident:"),
+                Field::Disposition(_) => Some("disposition:"),
             },
         }
     }

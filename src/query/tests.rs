@@ -21,6 +21,7 @@ fn what_is_typed_becomes_a_tree() {
         ("-환불", "(not 환불)"),
         ("배송 - 환불", "(and 배송 - 환불)"),
         ("배송-지연", "배송-지연"),
+        ("환\u{200b}불 ａｐｐ \"배\u{202e}송\"", "(and 환불 app \"배송\")"),
         ("a OR b c", "(or a (and b c))"),
         ("(a OR b) c", "(and (or a b) c)"),
         ("-(a OR b)", "(not (or a b))"),
@@ -45,6 +46,14 @@ fn what_is_typed_becomes_a_tree() {
         ("posted:>2026-11-30", "posted:2026-12-01.."),
         ("posted:<2026-11-01", "posted:..2026-10-31"),
         ("posted:..2026-11-01", "posted:..2026-11-01"),
+        ("posted:2026-11-01T14", "posted:2026-11-01T14:00..2026-11-01T14:59"),
+        ("posted:2026-11-01t14:30..14:40", "posted:2026-11-01T14:30..2026-11-01T14:40"),
+        ("posted:2026-11-01T22..2026-11-02T03", "posted:2026-11-01T22:00..2026-11-02T03:59"),
+        ("posted:>=2026-11-01T14:30", "posted:2026-11-01T14:30.."),
+        ("incident:31 incident:INC-7 incident:#8", "(and incident:31 incident:7 incident:8)"),
+        ("answered:<12m answered:>1h", "(and answered:0s..719s answered:3601s..)"),
+        ("answered:12m..1h30m", "answered:720s..5400s"),
+        ("disposition:Refund", "disposition:refund"),
         ("-label:abuse", "(not label:abuse)"),
         ("https://shop.example/a", "https://shop.example/a"),
         ("14:30", "14:30"),
@@ -73,9 +82,21 @@ fn an_error_says_what_and_where() {
         ("team:", "! team at character 1 takes a name"),
         ("reach:>many", "! reach at character 1 takes a number, >1000, <1000 or 1000..5000"),
         ("reach:9..5", "! reach at character 1 takes a number, >1000, <1000 or 1000..5000"),
-        ("posted:2026-13-01", "! posted at character 1 takes a day as 2026-11-01, >day, <day or day..day"),
-        ("posted:2026-11-21..01", "! posted at character 1 takes a day as 2026-11-01, >day, <day or day..day"),
-        ("posted:..", "! posted at character 1 takes a day as 2026-11-01, >day, <day or day..day"),
+        (
+            "posted:2026-13-01",
+            "! posted at character 1 takes a day as 2026-11-01, an hour as 2026-11-01T14, >day, <day or day..day",
+        ),
+        (
+            "posted:2026-11-21..01",
+            "! posted at character 1 takes a day as 2026-11-01, an hour as 2026-11-01T14, >day, <day or day..day",
+        ),
+        (
+            "posted:2026-11-01T25",
+            "! posted at character 1 takes a day as 2026-11-01, an hour as 2026-11-01T14, >day, <day or day..day",
+        ),
+        ("답변 answered:soon", "! answered at character 4 takes a span as <12m, >1h or 12m..1h"),
+        ("incident:big", "! incident at character 1 takes the number of an incident"),
+        ("posted:..", "! posted at character 1 takes a day as 2026-11-01, an hour as 2026-11-01T14, >day, <day or day..day"),
     ];
     for (text, expected) in table {
         assert_eq!(tree(text), expected, "{text}");

@@ -80,6 +80,12 @@ pub struct CaseFactsRow {
     pub met: bool,
     /// We answered.
     pub answered: bool,
+    /// When the first answer came.
+    pub answered_at: Option<Time>,
+    /// When its first mention was posted.
+    pub posted_at: Time,
+    /// How it ended.
+    pub disposition: Option<String>,
     /// Somebody wrote a note.
     pub noted: bool,
     /// Its first mention has pictures or films.
@@ -188,7 +194,7 @@ impl Reader<'_> {
         let mut facts: HashMap<CaseId, CaseFactsRow> = HashMap::with_capacity(ids.len());
         self.sql.each(
             "SELECT c.id, c.mention_id, c.mentions, c.brand_id, c.team_id, c.label, c.status, c.assignee_id, c.notes,
-                 m.media IS NOT NULL FROM cases c JOIN mention m ON m.id = c.mention_id WHERE c.id IN (SELECT value FROM
+                 m.media IS NOT NULL, m.posted_at, c.disposition FROM cases c JOIN mention m ON m.id = c.mention_id WHERE c.id IN (SELECT value FROM
                  json_each(?1))",
             &[numbers[..].into()],
             |row| {
@@ -207,6 +213,9 @@ impl Reader<'_> {
                     breached: false,
                     met: false,
                     answered: false,
+                    answered_at: None,
+                    posted_at: Time(row.get(10)?),
+                    disposition: row.get(11)?,
                     noted: row.get::<i64>(8)? > 0,
                     media: row.get(9)?,
                 };
@@ -228,16 +237,20 @@ impl Reader<'_> {
             )?;
         }
         self.sql.each(
-            "SELECT case_id, kind, state, breached_at FROM clock WHERE case_id IN (SELECT value FROM json_each(?1))",
+            "SELECT case_id, kind, state, breached_at, met_at FROM clock WHERE case_id IN (SELECT value FROM json_each(?1))",
             &[numbers[..].into()],
             |row| {
                 let (kind, state, breached_at): (i64, i64, Option<i64>) = (row.get(1)?, row.get(2)?, row.get(3)?);
+                let met_at: Option<Time> = row.get::<Option<i64>>(4)?.map(Time);
                 let answer = kind == Kind::FirstResponse as i64 || kind == Kind::NextResponse as i64;
                 let met = state == State::Met as i64;
                 if let Some(facts) = facts.get_mut(&CaseId(row.get(0)?)) {
                     facts.breached |= breached_at.is_some() && !met;
                     facts.met |= answer && met;
-                    facts.answered |= answer && (met || state == State::MetLate as i64);
+                    if answer && (met || state == State::MetLate as i64) {
+                        facts.answered = true;
+                        facts.answered_at = [facts.answered_at, met_at].into_iter().flatten().min();
+                    }
                 }
                 Ok(())
             },

@@ -445,6 +445,7 @@ impl Tx<'_> {
     pub fn erase_mention(&mut self, id: MentionId) -> Result<(), Error> {
         self.erased = true;
         self.forget(id);
+        self.sql.forget(&bulk::MENTION_EXTRA, id.0);
         self.on_mention(
             id,
             "UPDATE mention SET text = '', media = NULL, url = NULL, signature = 0, deleted_at = ?2 WHERE id = ?1",

@@ -8,7 +8,7 @@ use super::{
     sql::{Row, Value},
 };
 use crate::{
-    case::{AccountId, Actor, CaseId},
+    case::{AccountId, Actor, CaseId, Status},
     clock::Time,
     mention::{ContactId, Label, Lang, MentionId, Reason, Side, TimeQuality},
     staff::{AgentId, TeamId},
@@ -23,6 +23,8 @@ pub struct QueueFilter {
     pub label: Option<Label>,
     /// Only unsorted ones.
     pub unsure: bool,
+    /// Only in this state.
+    pub status: Option<Status>,
     /// Only this language.
     pub lang: Option<Lang>,
     /// Only this platform: what stands before the colon of the source.
@@ -245,10 +247,11 @@ const FILTER: &str = "c.finished = 0 AND c.team_id IN (SELECT value FROM json_ea
      AND (CAST(?4 AS BIGINT) IS NULL OR c.account_id = ?4) AND (?5 = -1 OR (?5 = 0 AND c.assignee_id IS NULL) OR c.assignee_id = ?5)
      AND (CAST(?6 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM mention m WHERE m.id = c.latest_mention_id AND m.lang = ?6))
      AND (CAST(?7 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM mention m JOIN source s ON s.id = m.source_id WHERE m.id = c.latest_mention_id
-          AND (s.key = ?7 OR substr(s.key, 1, length(?7) + 1) = ?7 || ':')))";
+          AND (s.key = ?7 OR substr(s.key, 1, length(?7) + 1) = ?7 || ':')))
+     AND (CAST(?9 AS TEXT) IS NULL OR c.status = ?9)";
 
 impl QueueFilter {
-    /// The parameters 1 to 8 of [`FILTER`] and of what goes with it.
+    /// The parameters 1 to 9 of [`FILTER`] and of what goes with it.
     fn values<'v>(&'v self, teams: &'v [i64], now: Time) -> Vec<Value<'v>> {
         let owner = match self.owner {
             Owner::Any => -1,
@@ -264,6 +267,7 @@ impl QueueFilter {
             self.lang.map(Lang::as_str).into(),
             (&self.platform).into(),
             now.0.into(),
+            self.status.map(Status::as_str).into(),
         ]
     }
 
@@ -281,7 +285,7 @@ impl Reader<'_> {
     pub fn queue(&self, filter: &QueueFilter, viewer: AgentId, now: Time, limit: u32) -> Result<Vec<QueueRow>, Error> {
         let sql = format!(
             "SELECT c.id FROM cases c WHERE {FILTER} ORDER BY c.priority = 3 DESC, c.overdue = 1 OR (c.due_at IS NOT NULL
-                 AND c.due_at <= ?8), c.due_at IS NULL, c.due_at, c.id LIMIT ?9"
+                 AND c.due_at <= ?8), c.due_at IS NULL, c.due_at, c.id LIMIT ?10"
         );
         let teams = filter.team_ids();
         let mut values = filter.values(&teams, now);

@@ -102,7 +102,7 @@ impl Committer {
             writer.delete_term(Term::from_field_i64(fields.mention, mention.0));
         }
         for waiting in waiting {
-            writer.add_document(fields.document(&waiting.post))?;
+            writer.add_document(fields.document(&waiting.post, waiting.signature()))?;
         }
         let mut commit = writer.prepare_commit()?;
         commit.set_payload(&payload(seq));

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::case::Seq;
 
-/// The fields of a document. None is stored: texts are in the store.
+/// The fields of a document. Only the text is stored, for the check of candidates.
 #[derive(Clone, Copy)]
 pub(super) struct Fields {
     pub(super) mention: Field,
@@ -30,6 +30,7 @@ pub(super) struct Fields {
     pub(super) author: Field,
     pub(super) posted: Field,
     pub(super) reach: Field,
+    pub(super) signature: Field,
 }
 
 impl Fields {
@@ -40,18 +41,20 @@ impl Fields {
         let fields = Fields {
             // Indexed too, so that a document can be deleted by it.
             mention: schema.add_i64_field("mention", INDEXED | FAST),
-            text: schema.add_text_field("text", TextOptions::default().set_indexing_options(text)),
+            text: schema.add_text_field("text", TextOptions::default().set_indexing_options(text).set_stored()),
             lang: schema.add_text_field("lang", STRING | FAST),
             platform: schema.add_text_field("platform", STRING | FAST),
-            account: schema.add_text_field("account", STRING),
+            account: schema.add_text_field("account", STRING | FAST),
             author: schema.add_text_field("author", STRING),
             posted: schema.add_i64_field("posted", FAST),
             reach: schema.add_u64_field("reach", FAST),
+            signature: schema.add_u64_field("signature", FAST),
         };
         (schema.build(), fields)
     }
 
-    pub(super) fn document(&self, post: &Post) -> TantivyDocument {
+    /// `signature` is the one of the post's text.
+    pub(super) fn document(&self, post: &Post, signature: u64) -> TantivyDocument {
         let mut document = TantivyDocument::new();
         document.add_i64(self.mention, post.mention.0);
         document.add_text(self.text, composed(&post.text));
@@ -63,6 +66,7 @@ impl Fields {
         document.add_text(self.author, post.author.to_lowercase());
         document.add_i64(self.posted, post.posted_at.0);
         document.add_u64(self.reach, post.reach);
+        document.add_u64(self.signature, signature);
         document
     }
 }
@@ -143,6 +147,8 @@ fn attempt(dir: &Path, heap_bytes: usize) -> Result<(Files, Seq), Attempt> {
     let settings = IndexSettings {
         docstore_compression: Compressor::None,
         docstore_compress_dedicated_thread: false,
+        // A query reads single texts, here and there.
+        docstore_blocksize: 4_096,
         ..IndexSettings::default()
     };
     let directory = MmapDirectory::open(dir).map_err(TantivyError::from)?;

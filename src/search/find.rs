@@ -2,6 +2,8 @@
 
 use std::{cell::RefCell, collections::HashMap};
 
+use jiff::civil::Date;
+
 use tantivy::{
     DocId, Searcher, Term,
     index::SegmentReader,
@@ -10,30 +12,48 @@ use tantivy::{
 };
 
 use super::{
-    Error, Facet, Found, Hit, Live, Order, Page, Scope, Shared,
-    plan::{self, Sight},
+    Error, Found, Hit, Live, Order, Page, Scope, Shared,
+    facets::Facets,
+    plan::{self, Plan, Sight},
     tail::{self, Tail},
     tokens::Cutter,
 };
-use crate::{
-    case::{CaseId, Status},
-    mention::{Label, MentionId},
-    query::Query,
-    staff::TeamId,
-};
+use crate::{case::CaseId, mention::MentionId, query::Query};
 
-pub(super) fn find(
+/// What is asked besides the query.
+pub(super) struct Wanted<'a> {
+    pub(super) scope: &'a Scope,
+    pub(super) order: Order,
+    pub(super) page: Page,
+    /// Days since which hits are counted.
+    pub(super) since: &'a [Date],
+}
+
+pub(super) fn find(shared: &Shared, live: &Live, query: &Query, wanted: &Wanted<'_>) -> Result<Found, Error> {
+    let sight = Sight { table: &live.table, scope: wanted.scope, zone: &shared.zone };
+    match plan::plan(query, &sight) {
+        Some(plan) => Ok(Found { widened: plan::widened(query), ..run(shared, live, plan, wanted)? }),
+        None => Ok(Found::default()),
+    }
+}
+
+/// Counts what was posted within a time, in milliseconds, the end not included.
+pub(super) fn count(
     shared: &Shared,
     live: &Live,
     query: &Query,
-    scope: &Scope,
-    order: Order,
-    page: Page,
-) -> Result<Found, Error> {
-    let sight = Sight { table: &live.table, scope, zone: &shared.zone };
-    let Some(mut plan) = plan::plan(query, &sight) else { return Ok(Found::default()) };
+    wanted: &Wanted<'_>,
+    (from, until): (i64, i64),
+) -> Result<usize, Error> {
+    let sight = Sight { table: &live.table, scope: wanted.scope, zone: &shared.zone };
+    let Some(plan) = plan::plan(query, &sight) else { return Ok(0) };
+    Ok(run(shared, live, Plan::All(vec![Plan::Posted(from, until), plan]), wanted)?.total)
+}
+
+/// Runs a plan.
+pub(super) fn run(shared: &Shared, live: &Live, mut plan: Plan, wanted: &Wanted<'_>) -> Result<Found, Error> {
     let mut cutter = Cutter::for_posts();
-    let weight = match order {
+    let weight = match wanted.order {
         Order::Best => {
             let statistics = Statistics::new(live, &mut cutter);
             if live.tail.len() > 0 {
@@ -46,7 +66,7 @@ pub(super) fn find(
             plan.tantivy(&shared.fields, &live.searcher)?.weight(EnableScoring::disabled_from_searcher(&live.searcher))?
         }
     };
-    let mut counted = Counted::new(live, scope, order, page);
+    let mut counted = Counted::new(live, wanted, Facets::new(&live.table, wanted.since, &shared.zone))?;
     for segment in live.searcher.segment_readers() {
         counted.segment(segment, weight.as_ref())?;
     }
@@ -55,15 +75,16 @@ pub(super) fn find(
         if let Some(score) = tail::matches(&plan, waiting, &mut cutter)
             && counted.hit(post.mention, post.posted_at.0, score)
         {
-            counted.word("platform", &post.platform, 1);
-            counted.word("lang", post.lang.as_str(), 1);
+            let words = [("platform", &post.platform), ("lang", &post.lang.as_str().to_owned())];
+            words.into_iter().for_each(|(field, word)| counted.facets.word(field, word, 1));
+            post.accounts.iter().for_each(|account| counted.facets.word("account", &account.to_lowercase(), 1));
         }
     }
     Ok(counted.found())
 }
 
 /// What BM25 wants to know, over the index and the tail together.
-struct Statistics<'a> {
+pub(super) struct Statistics<'a> {
     searcher: &'a Searcher,
     tail: &'a Tail,
     posts: u64,
@@ -73,7 +94,7 @@ struct Statistics<'a> {
 }
 
 impl<'a> Statistics<'a> {
-    fn new(live: &'a Live, cutter: &'a mut Cutter) -> Statistics<'a> {
+    pub(super) fn new(live: &'a Live, cutter: &'a mut Cutter) -> Statistics<'a> {
         let (posts, tokens) = live.tail.sizes(cutter);
         let frequencies = RefCell::new((HashMap::new(), cutter));
         Statistics { searcher: &live.searcher, tail: &live.tail, posts, tokens, frequencies }
@@ -105,34 +126,34 @@ impl Bm25StatisticsProvider for Statistics<'_> {
 /// A hit, with what it is ordered by in front.
 type Ranked = (i64, i64, MentionId, Option<CaseId>, f32);
 
+/// A post as old as this has half of the advantage that new ones have.
+const HALF_LIFE: f32 = 30.0 * 86_400_000.0;
+/// What a post of this moment gains over one that is very old, as a share of its score.
+pub(super) const ADVANTAGE: f32 = 0.5;
+
+/// What a score is multiplied by: age counts from the newest post, so that the same index ranks the same.
+fn freshness(posted: i64, newest: i64) -> f32 {
+    let age = newest.saturating_sub(posted).max(0) as f32;
+    1.0 + ADVANTAGE * (-age / HALF_LIFE).exp2()
+}
+
 /// The hits so far: all counted, the best kept.
 struct Counted<'a> {
     live: &'a Live,
-    scope: &'a Scope,
-    order: Order,
-    page: Page,
+    wanted: &'a Wanted<'a>,
+    newest: i64,
     total: usize,
     best: Vec<Ranked>,
-    labels: [usize; Label::ALL.len()],
-    statuses: [usize; Status::ALL.len()],
-    teams: HashMap<TeamId, usize>,
-    words: HashMap<(&'static str, String), usize>,
+    facets: Facets<'a>,
 }
 
 impl<'a> Counted<'a> {
-    fn new(live: &'a Live, scope: &'a Scope, order: Order, page: Page) -> Counted<'a> {
-        Counted {
-            live,
-            scope,
-            order,
-            page,
-            total: 0,
-            best: Vec::new(),
-            labels: [0; Label::ALL.len()],
-            statuses: [0; Status::ALL.len()],
-            teams: HashMap::new(),
-            words: HashMap::new(),
+    fn new(live: &'a Live, wanted: &'a Wanted<'a>, facets: Facets<'a>) -> Result<Counted<'a>, Error> {
+        let mut newest = live.tail.posts().map(|waiting| waiting.post.posted_at.0).max().unwrap_or(0);
+        for segment in live.searcher.segment_readers().iter().filter(|segment| segment.num_docs() > 0) {
+            newest = newest.max(segment.fast_fields().i64("posted")?.max_value());
         }
+        Ok(Counted { live, wanted, newest, total: 0, best: Vec::new(), facets })
     }
 
     fn segment(&mut self, segment: &SegmentReader, weight: &dyn Weight) -> Result<(), Error> {
@@ -140,7 +161,7 @@ impl<'a> Counted<'a> {
         let mentions = columns.column_first_or_default::<i64>("mention")?;
         let posted = columns.column_first_or_default::<i64>("posted")?;
         let mut words = Vec::new();
-        for name in ["platform", "lang"] {
+        for name in ["platform", "lang", "account"] {
             if let Some(column) = columns.str(name)? {
                 let counts = vec![0_usize; column.num_terms()];
                 words.push((name, column, counts));
@@ -155,9 +176,10 @@ impl<'a> Counted<'a> {
             }
             if self.hit(mention, posted.get_val(doc), score) {
                 for (_, column, counts) in &mut words {
-                    let count = column.term_ords(doc).next().and_then(|term| counts.get_mut(usize::try_from(term).ok()?));
-                    if let Some(count) = count {
-                        *count += 1;
+                    for term in column.term_ords(doc) {
+                        if let Some(count) = usize::try_from(term).ok().and_then(|term| counts.get_mut(term)) {
+                            *count += 1;
+                        }
                     }
                 }
             }
@@ -167,7 +189,7 @@ impl<'a> Counted<'a> {
             for (term, count) in (0..).zip(counts).filter(|(_, count)| *count > 0) {
                 word.clear();
                 column.ord_to_str(term, &mut word)?;
-                self.word(name, &word, count);
+                self.facets.word(name, &word, count);
             }
         }
         Ok(())
@@ -175,69 +197,45 @@ impl<'a> Counted<'a> {
 
     /// Counts a hit, if the asker may see it.
     fn hit(&mut self, mention: MentionId, posted: i64, score: f32) -> bool {
-        let Some(row) = self.live.table.visible(mention, self.scope).next() else { return false };
+        let mut rows = self.live.table.visible(mention, self.wanted.scope);
+        let Some(row) = rows.next() else { return false };
         self.total += 1;
-        let count = |counts: &mut [usize], index: Option<usize>| {
-            if let Some(count) = index.and_then(|index| counts.get_mut(index)) {
-                *count += 1;
-            }
-        };
-        count(&mut self.labels, Label::ALL.iter().position(|label| Some(*label) == row.label()));
-        count(&mut self.statuses, Status::ALL.iter().position(|status| Some(*status) == row.status()));
-        if let Some(team) = row.team() {
-            *self.teams.entry(team).or_default() += 1;
-        }
-        let (first, score) = match self.order {
+        self.facets.hit(posted, row, rows);
+        let (first, score) = match self.wanted.order {
             // Scores are not negative, and so are ordered like their bits. The last bits differ with the
             // order in which parts were summed up.
-            Order::Best => (i64::from(score.to_bits() >> 6), score),
+            Order::Best => {
+                let score = score * freshness(posted, self.newest);
+                (i64::from(score.to_bits() >> 6), score)
+            }
             Order::Newest => (posted, 0.0),
             Order::Oldest => (posted.saturating_neg(), 0.0),
         };
         self.best.push((first, posted, mention, row.case(), score));
         // Twice the wanted number is kept, so that cutting back is rare.
-        if self.best.len() > self.wanted().saturating_mul(2).max(1_000) {
+        if self.best.len() > self.limit().saturating_mul(2).max(1_000) {
             self.cut();
         }
         true
     }
 
-    fn wanted(&self) -> usize {
-        self.page.offset.saturating_add(self.page.limit)
+    fn limit(&self) -> usize {
+        self.wanted.page.offset.saturating_add(self.wanted.page.limit)
     }
 
     fn cut(&mut self) {
-        let wanted = self.wanted();
-        if wanted < self.best.len() {
-            self.best.select_nth_unstable_by_key(wanted, |hit| std::cmp::Reverse((hit.0, hit.1, hit.2)));
-            self.best.truncate(wanted);
+        let limit = self.limit();
+        if limit < self.best.len() {
+            self.best.select_nth_unstable_by_key(limit, |hit| std::cmp::Reverse((hit.0, hit.1, hit.2)));
+            self.best.truncate(limit);
         }
-    }
-
-    fn word(&mut self, field: &'static str, word: &str, count: usize) {
-        *self.words.entry((field, word.to_owned())).or_default() += count;
     }
 
     fn found(mut self) -> Found {
         self.cut();
         self.best.sort_unstable_by_key(|hit| std::cmp::Reverse((hit.0, hit.1, hit.2)));
-        let page = self.best.iter().skip(self.page.offset).take(self.page.limit);
+        let page = self.best.iter().skip(self.wanted.page.offset).take(self.wanted.page.limit);
         let hits = page.map(|&(_, _, mention, case, score)| Hit { mention, case, score }).collect();
-        let names = &self.live.table.names;
-        let team_name = |team: TeamId| {
-            names.teams.iter().find(|(id, _)| *id == team).map_or_else(|| team.0.to_string(), |(_, name)| name.clone())
-        };
-        let labels = Label::ALL.iter().zip(self.labels).map(|(label, count)| ("label", label.as_str().to_owned(), count));
-        let statuses =
-            Status::ALL.iter().zip(self.statuses).map(|(status, count)| ("status", status.as_str().to_owned(), count));
-        let teams = self.teams.into_iter().map(|(team, count)| ("team", team_name(team), count));
-        let words = self.words.into_iter().map(|((field, word), count)| (field, word, count));
-        let mut facets: Vec<Facet> = (labels.chain(teams).chain(words).chain(statuses))
-            .filter(|(_, _, count)| *count > 0)
-            .map(|(field, value, count)| Facet { field, value, count })
-            .collect();
-        let place = |field: &str| ["label", "team", "platform", "lang", "status"].iter().position(|name| *name == field);
-        facets.sort_by(|a, b| (place(a.field), b.count, &a.value).cmp(&(place(b.field), a.count, &b.value)));
-        Found { total: self.total, hits, facets }
+        Found { total: self.total, hits, facets: self.facets.counts(), widened: Vec::new() }
     }
 }

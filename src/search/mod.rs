@@ -6,14 +6,24 @@
 //! (`tail.rs`), matched by the same tokens and the same plan (`plan.rs`). `index` feeds it from the events
 //! and `web` asks it; rights are applied before anything is counted.
 
+mod alike;
+mod check;
+mod checked;
 mod commit;
+mod english;
+pub mod eval;
+mod facets;
 mod files;
 mod find;
+mod korean;
+mod lexicon;
 mod plan;
+pub mod rise;
 mod snippet;
 mod table;
 mod tail;
 mod tokens;
+mod typed;
 
 #[cfg(test)]
 mod tests;
@@ -26,10 +36,11 @@ use std::{
     time::Duration,
 };
 
-use jiff::tz::TimeZone;
+use jiff::{civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tantivy::Searcher;
 
+pub use self::alike::Alike;
 use crate::{
     case::{CaseId, Seq, Status},
     clock::Time,
@@ -148,6 +159,12 @@ pub struct Facts {
     pub met: bool,
     /// The case has a reply of ours.
     pub replied: bool,
+    /// How long after the post the first reply came.
+    pub answered: Option<Duration>,
+    /// Key of how the case ended.
+    pub disposition: Option<String>,
+    /// Number of the incident that the case belongs to.
+    pub incident: Option<u32>,
     /// The case has a note.
     pub noted: bool,
     /// The mention has pictures or films.
@@ -168,6 +185,9 @@ impl Facts {
             breached: false,
             met: false,
             replied: false,
+            answered: None,
+            disposition: None,
+            incident: None,
             noted: false,
             media: false,
         }
@@ -208,7 +228,7 @@ pub struct Scope {
 /// Which hits come first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// Those that fit best (BM25), newer ones first among equals.
+    /// Those that fit best: BM25, of which a post of today keeps half as much again as a very old one.
     #[default]
     Best,
     /// The newest post.
@@ -248,6 +268,15 @@ pub struct Facet {
     pub count: usize,
 }
 
+/// A word of the query that finds more than its letters: 튕김 finds 튕겨요 and 튕겼다.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Widened {
+    /// As typed.
+    pub typed: String,
+    /// What is found besides, the likeliest first: 튕기, 튕긴, 튕겨, 튕겼. Words in posts begin so or contain it.
+    pub forms: Vec<String>,
+}
+
 /// The answer to a query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
@@ -255,8 +284,10 @@ pub struct Found {
     pub total: usize,
     /// The page.
     pub hits: Vec<Hit>,
-    /// Counts over all hits by label, team, platform, lang and status, largest first.
+    /// Counts over all hits, by the fields of the query language; see [`Search::find_since`] for days.
     pub facets: Vec<Facet>,
+    /// The words of the query that were widened.
+    pub widened: Vec<Widened>,
 }
 
 /// What [`Search::open`] found.
@@ -380,7 +411,7 @@ impl Search {
 
     /// Takes the keys of teams and the initials of agents.
     pub fn set_names(&self, names: Names) {
-        self.shared.write().table.names = names;
+        self.shared.write().table.names = Arc::new(names);
     }
 
     /// Writes everything to disk; the last call before the service ends.
@@ -424,8 +455,50 @@ impl Search {
     /// # Errors
     /// What the index says; never something about the query.
     pub fn find(&self, query: &Query, scope: &Scope, order: Order, page: Page) -> Result<Found, Error> {
+        self.find_since(query, scope, order, page, &[])
+    }
+
+    /// The same, and counts the hits posted since the beginning of each of these days.
+    ///
+    /// # Errors
+    /// What the index says; never something about the query.
+    pub fn find_since(&self, query: &Query, scope: &Scope, order: Order, page: Page, since: &[Date]) -> Result<Found, Error> {
         let _timer = self.shared.metrics.query_seconds.start_timer();
-        find::find(&self.shared, &self.shared.read(), query, scope, order, page)
+        find::find(&self.shared, &self.shared.read(), query, &find::Wanted { scope, order, page, since })
+    }
+
+    /// How many posts a query finds that were posted from `from` until `until`, the end not included. Blocking.
+    ///
+    /// # Errors
+    /// What the index says.
+    pub fn count(&self, query: &Query, scope: &Scope, from: Time, until: Time) -> Result<usize, Error> {
+        let wanted = find::Wanted { scope, order: Order::Newest, page: Page { offset: 0, limit: 0 }, since: &[] };
+        find::count(&self.shared, &self.shared.read(), query, &wanted, (from.0, until.0))
+    }
+
+    /// The zone in which days of `posted:` begin and end.
+    pub fn zone(&self) -> &TimeZone {
+        &self.shared.zone
+    }
+
+    /// Posts like `text` that `scope` may see, most alike first: near copies, then those about the same. Those of
+    /// `but` are left out. Blocking.
+    ///
+    /// # Errors
+    /// What the index says.
+    pub fn alike(&self, text: &str, but: &[MentionId], scope: &Scope, limit: usize) -> Result<Vec<Alike>, Error> {
+        alike::alike(&self.shared, &self.shared.read(), text, but, scope, limit)
+    }
+
+    /// How many posts that `scope` may see are near copies of a text with each of these signatures, itself among
+    /// them. One pass over all signatures. Blocking.
+    ///
+    /// # Errors
+    /// What the index says.
+    pub fn copies(&self, signatures: &[u64], scope: &Scope) -> Result<Vec<usize>, Error> {
+        let mut counts = vec![0; signatures.len()];
+        alike::copies(&self.shared.read(), signatures, scope, |place, _, _| counts[place] += 1)?;
+        Ok(counts)
     }
 
     /// The part of `text` that `query` found, as pieces; true marks what was looked for.

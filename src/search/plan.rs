@@ -1,17 +1,17 @@
 //! From a parsed query to a plan: which tokens at which offsets, for the index and the tail alike.
 //!
-//! [`analyse`] is the seam where a typed word becomes what is looked for; today a word is one phrase of
-//! its 2-grams, and its inflected forms will be further alternatives.
+//! [`analyse`] is where a typed word becomes what is looked for: `typed` says what it may look like, the pairs of
+//! those forms find candidates, and `check` looks at each candidate's text.
 
 use std::{ops::Bound, sync::Arc};
 
-use jiff::civil::Date;
+use jiff::{civil::DateTime, tz::TimeZone};
 use tantivy::{
     DocId, Searcher, Term,
     index::SegmentReader,
     query::{
-        AllQuery, Bm25StatisticsProvider, Bm25Weight, BooleanQuery, ConstScoreQuery, EmptyQuery, EnableScoring, Occur,
-        PhraseQuery, Query as Tantivy, RangeQuery, RegexQuery, TermQuery, Weight,
+        AllQuery, Bm25StatisticsProvider, Bm25Weight, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, EnableScoring,
+        Occur, PhraseQuery, Query as Tantivy, RangeQuery, RegexQuery, TermQuery, Weight,
         doc_predicate_query::{DocPredicateQuery, FunctionPredicate},
     },
     schema::IndexRecordOption,
@@ -19,11 +19,15 @@ use tantivy::{
 };
 
 use super::{
-    Error, Scope,
+    Error, Scope, Widened,
+    check::{self, Pattern},
+    checked::Checked,
     files::Fields,
-    table::{CaseIs, Mentions, Table},
+    korean::hangul,
+    table::{Case, CaseIs, Table},
     tail,
     tokens::{Cutter, WORD, composed},
+    typed,
 };
 use crate::{
     mention::MentionId,
@@ -37,20 +41,27 @@ pub(super) enum Plan {
     Not(Box<Plan>),
     Phrase(Phrase),
     Prefix(Prefix),
+    /// What the inner plan finds; a post with the phrase as it was typed ranks before one with another form.
+    Prefer(Box<Plan>, Phrase),
+    /// What the inner plan finds, if one of the patterns stands in the text.
+    Checked(Box<Plan>, Arc<[Pattern]>),
     Exact(Which, String),
     /// From and to, both included.
     Reach(u64, u64),
     /// Milliseconds, the end not included.
     Posted(i64, i64),
-    Case(Case),
+    Case(Arc<Case>),
 }
+
+/// How much more the word as it was typed weighs than another of its forms.
+pub(super) const PREFERRED: f32 = 4.0;
 
 /// Tokens with their offsets and keys; how much they weigh is known when the query is ranked.
 #[derive(Clone, Default)]
 pub(super) struct Phrase {
     pub(super) tokens: Vec<(u32, String, u64)>,
     /// Positions from its beginning to the place of the next word.
-    width: u32,
+    pub(super) width: u32,
     pub(super) weight: Option<Bm25Weight>,
 }
 
@@ -68,16 +79,11 @@ pub(super) enum Which {
     Author,
 }
 
-/// A condition on the case, and the mentions that meet it.
-pub(super) struct Case {
-    pub(super) mentions: Arc<Mentions>,
-}
-
 /// What a query may know besides itself.
 pub(super) struct Sight<'a> {
     pub(super) table: &'a Table,
     pub(super) scope: &'a Scope,
-    pub(super) zone: &'a jiff::tz::TimeZone,
+    pub(super) zone: &'a TimeZone,
 }
 
 /// The plan of a query; `None` when it contains nothing that can be looked for.
@@ -94,8 +100,8 @@ fn compile(node: &Node, sight: &Sight<'_>, cutter: &mut Cutter) -> Option<Plan> 
         Node::All(nodes) => Some(many(nodes)).filter(|parts| !parts.is_empty()).map(Plan::All),
         Node::Any(nodes) => Some(many(nodes)).filter(|parts| !parts.is_empty()).map(Plan::Any),
         Node::Not(node) => compile(node, sight, cutter).map(|part| Plan::Not(Box::new(part))),
-        Node::Word(word) => any_of(analyse(word, cutter)),
-        Node::Phrase(words) => any_of([phrase(words, cutter)]),
+        Node::Word(word) => analyse(word, cutter).map(|plan| prefer(plan, phrase(word, cutter))),
+        Node::Phrase(words) => quoted(words, cutter),
         Node::Prefix(start) => prefix(start),
         Node::Near { words, within } => near(words, u32::from(*within), cutter),
         Node::Field(field) => Some(condition(field, sight)),
@@ -103,8 +109,69 @@ fn compile(node: &Node, sight: &Sight<'_>, cutter: &mut Cutter) -> Option<Plan> 
 }
 
 /// What a typed word may look like in a post.
-fn analyse(word: &str, cutter: &mut Cutter) -> Vec<Phrase> {
-    vec![phrase(word, cutter)]
+fn analyse(word: &str, cutter: &mut Cutter) -> Option<Plan> {
+    checked(typed::word(word, cutter), cutter)
+}
+
+/// Exact before widened. What is one phrase anyway needs no preference.
+fn prefer(plan: Plan, typed: Phrase) -> Plan {
+    match plan {
+        Plan::Phrase(_) => plan,
+        _ if typed.tokens.is_empty() => plan,
+        _ => Plan::Prefer(Box::new(plan), typed),
+    }
+}
+
+/// Words in this order. Those of other scripts need no check: they are whole tokens.
+fn quoted(words: &str, cutter: &mut Cutter) -> Option<Plan> {
+    let pattern = typed::phrase(words, cutter);
+    if pattern.dense() { checked(vec![pattern], cutter) } else { any_of([phrase(words, cutter)]) }
+}
+
+fn checked(patterns: Vec<Pattern>, cutter: &mut Cutter) -> Option<Plan> {
+    let mut texts: Vec<&Vec<String>> = Vec::new();
+    let mut parts = Vec::new();
+    for pattern in &patterns {
+        if !texts.contains(&&pattern.texts) {
+            texts.push(&pattern.texts);
+            parts.extend(candidates(pattern, cutter));
+        }
+    }
+    let inner = if parts.len() > 1 { Plan::Any(parts) } else { parts.pop()? };
+    Some(if patterns.iter().all(Pattern::found_by_tokens) { inner } else { Plan::Checked(Box::new(inner), patterns.into()) })
+}
+
+/// Where a pattern may stand, and perhaps more.
+fn candidates(pattern: &Pattern, cutter: &mut Cutter) -> Option<Plan> {
+    let single = |text: &str| text.chars().next().filter(|char| text.chars().count() == 1 && hangul::is(*char));
+    let part = |text: &String| {
+        let phrase = phrase(text, cutter);
+        match single(text) {
+            // Inside of words only what is no particle and no ending: 배달앱, 손댔다.
+            Some(char) if pattern.anywhere(char) => Some(Plan::Prefix(Prefix { starts: vec![char.to_string()] })),
+            Some(char) => {
+                let with = |adverb: char| self::phrase(&String::from_iter([adverb, char]), &mut Cutter::for_queries());
+                any_of([phrase].into_iter().chain(check::BEFORE_VERBS.chars().map(with)))
+            }
+            None => any_of([phrase]),
+        }
+    };
+    let mut parts: Vec<Plan> = pattern.texts.iter().map(part).collect::<Option<_>>()?;
+    if parts.len() > 1 { Some(Plan::All(parts)) } else { parts.pop() }
+}
+
+/// The words of a query that find more than their letters, and what they find.
+pub(super) fn widened(query: &Query) -> Vec<Widened> {
+    let mut found = Vec::new();
+    let mut waiting: Vec<&Node> = query.root.iter().collect();
+    while let Some(node) = waiting.pop() {
+        match node {
+            Node::All(nodes) | Node::Any(nodes) => waiting.extend(nodes.iter().rev()),
+            Node::Word(word) => found.extend(typed::widened(word, &mut Cutter::for_queries())),
+            _ => {}
+        }
+    }
+    found
 }
 
 fn any_of(phrases: impl IntoIterator<Item = Phrase>) -> Option<Plan> {
@@ -126,7 +193,14 @@ fn phrase(words: &str, cutter: &mut Cutter) -> Phrase {
 /// A run of syllables must begin so, which the token of its first syllable says; a Latin word may go on.
 /// Of a start that mixes both, a Latin word at the end is taken as whole.
 fn prefix(start: &str) -> Option<Plan> {
-    let phrase = phrase(start, &mut Cutter::for_posts());
+    let mut phrase = phrase(start, &mut Cutter::for_queries());
+    if let Some((0, pair, _)) = phrase.tokens.first()
+        && pair.chars().count() == 2
+        && let Some(first) = pair.chars().next().filter(|first| !first.is_ascii()).map(String::from)
+    {
+        let key = tail::key(&first);
+        phrase.tokens.insert(0, (0, first, key));
+    }
     match phrase.tokens.as_slice() {
         [(_, stem, _)] if phrase.width == WORD => {
             let letters = composed(start).chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).collect();
@@ -157,18 +231,17 @@ fn near(words: &str, within: u32, cutter: &mut Cutter) -> Option<Plan> {
 }
 
 fn condition(field: &Field, sight: &Sight<'_>) -> Plan {
-    let case = |is| Plan::Case(Case { mentions: Arc::new(sight.table.mentions_that(is, sight.scope)) });
+    let case = |is| Plan::Case(Arc::new(Case { is, table: sight.table.clone(), scope: sight.scope.clone() }));
     match field {
         Field::Lang(lang) => Plan::Exact(Which::Lang, lang.as_str().to_owned()),
         Field::Platform(key) => Plan::Exact(Which::Platform, key.clone()),
         Field::Account(key) => Plan::Exact(Which::Account, key.clone()),
         Field::Author(handle) => Plan::Exact(Which::Author, handle.clone()),
         Field::Reach(from, to) => Plan::Reach(*from, *to),
-        Field::Posted(from, to) => {
-            let midnight = |day: Date| day.to_zoned(sight.zone.clone()).ok().map(|at| at.timestamp().as_millisecond());
-            let start = from.and_then(midnight).unwrap_or(i64::MIN);
-            let end = to.and_then(|day| day.tomorrow().ok()).and_then(midnight).unwrap_or(i64::MAX);
-            Plan::Posted(start, end)
+        Field::Posted(from, until) => {
+            let millis = |at: &DateTime| instant(*at, sight.zone);
+            let start = from.as_ref().and_then(millis).unwrap_or(i64::MIN);
+            Plan::Posted(start, until.as_ref().and_then(millis).unwrap_or(i64::MAX))
         }
         Field::Label(label) => case(CaseIs::Label(*label)),
         Field::Team(key) => case(CaseIs::Team(sight.table.team(key))),
@@ -176,7 +249,15 @@ fn condition(field: &Field, sight: &Sight<'_>) -> Plan {
         Field::Status(status) => case(CaseIs::Status(*status)),
         Field::Sla(sla) => case(CaseIs::Sla(*sla)),
         Field::Has(has) => case(CaseIs::Has(*has)),
+        Field::Incident(number) => case(CaseIs::Incident(*number)),
+        Field::Disposition(key) => case(CaseIs::Disposition(sight.table.disposition(key))),
+        Field::Answered(from, to) => case(CaseIs::Answered(*from, *to)),
     }
+}
+
+/// Milliseconds of a time on the wall in `zone`; one that the zone skips is the moment after.
+pub(super) fn instant(at: DateTime, zone: &TimeZone) -> Option<i64> {
+    at.to_zoned(zone.clone()).ok().map(|at| at.timestamp().as_millisecond())
 }
 
 impl Plan {
@@ -184,11 +265,12 @@ impl Plan {
     pub(super) fn weigh(&mut self, fields: &Fields, statistics: &dyn Bm25StatisticsProvider) -> Result<(), Error> {
         match self {
             Plan::All(parts) | Plan::Any(parts) => parts.iter_mut().try_for_each(|part| part.weigh(fields, statistics)),
-            Plan::Phrase(phrase) => {
-                let terms: Vec<Term> = phrase.terms(fields).map(|(_, term)| term).collect();
-                phrase.weight = Some(Bm25Weight::for_terms(statistics, &terms)?);
-                Ok(())
+            Plan::Checked(inner, _) => inner.weigh(fields, statistics),
+            Plan::Prefer(inner, typed) => {
+                typed.weigh(fields, statistics)?;
+                inner.weigh(fields, statistics)
             }
+            Plan::Phrase(phrase) => phrase.weigh(fields, statistics),
             _ => Ok(()),
         }
     }
@@ -209,14 +291,16 @@ impl Plan {
                 let weight = part.tantivy(fields, searcher)?.weight(EnableScoring::disabled_from_searcher(searcher))?;
                 unranked(Box::new(DocPredicateQuery::from(FunctionPredicate::from(outside(weight)))))
             }
-            Plan::Phrase(phrase) => {
-                let mut terms: Vec<(usize, Term)> = phrase.terms(fields).collect();
-                match terms.len() {
-                    0 => Box::new(EmptyQuery),
-                    1 => Box::new(TermQuery::new(terms.remove(0).1, IndexRecordOption::WithFreqs)),
-                    _ => Box::new(PhraseQuery::new_with_offset(terms)),
-                }
+            Plan::Phrase(phrase) => phrase.tantivy(fields),
+            Plan::Prefer(inner, typed) => {
+                let typed = Box::new(BoostQuery::new(typed.tantivy(fields), PREFERRED));
+                Box::new(BooleanQuery::new(vec![(Occur::Must, inner.tantivy(fields, searcher)?), (Occur::Should, typed)]))
             }
+            Plan::Checked(inner, patterns) => Box::new(Checked {
+                candidates: inner.tantivy(fields, searcher)?,
+                patterns: Arc::clone(patterns),
+                text: fields.text,
+            }),
             // Tokens are letters and digits, so nothing needs escaping.
             Plan::Prefix(prefix) => {
                 Box::new(RegexQuery::from_pattern(&format!("({}).*", prefix.starts.join("|")), fields.text)?)
@@ -238,12 +322,12 @@ impl Plan {
                 let term = |end: i64| Term::from_field_i64(fields.posted, end);
                 unranked(Box::new(RangeQuery::new(Bound::Included(term(*from)), Bound::Excluded(term(*until)))))
             }
-            Plan::Case(Case { mentions }) => {
-                let mentions = Arc::clone(mentions);
+            Plan::Case(case) => {
+                let case = Arc::clone(case);
                 let predicate = FunctionPredicate::from(move |segment: &SegmentReader| {
-                    let mentions = Arc::clone(&mentions);
+                    let case = Arc::clone(&case);
                     let ids = segment.fast_fields().column_first_or_default::<i64>("mention")?;
-                    Ok(move |doc: DocId| mentions.contains(MentionId(ids.get_val(doc))))
+                    Ok(move |doc: DocId| case.holds(MentionId(ids.get_val(doc))))
                 });
                 unranked(Box::new(DocPredicateQuery::from(predicate)))
             }
@@ -270,6 +354,21 @@ fn outside(
 }
 
 impl Phrase {
+    fn weigh(&mut self, fields: &Fields, statistics: &dyn Bm25StatisticsProvider) -> Result<(), Error> {
+        let terms: Vec<Term> = self.terms(fields).map(|(_, term)| term).collect();
+        self.weight = Some(Bm25Weight::for_terms(statistics, &terms)?);
+        Ok(())
+    }
+
+    fn tantivy(&self, fields: &Fields) -> Box<dyn Tantivy> {
+        let mut terms: Vec<(usize, Term)> = self.terms(fields).collect();
+        match terms.len() {
+            0 => Box::new(EmptyQuery),
+            1 => Box::new(TermQuery::new(terms.remove(0).1, IndexRecordOption::WithFreqs)),
+            _ => Box::new(PhraseQuery::new_with_offset(terms)),
+        }
+    }
+
     fn terms(&self, fields: &Fields) -> impl Iterator<Item = (usize, Term)> {
         let field = fields.text;
         self.tokens.iter().map(move |(offset, token, _)| (*offset as usize, Term::from_field_text(field, token)))

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::{
     Scope,
+    check::Text,
     plan::{self, Phrase, Plan, Prefix, Sight},
     table::Table,
     tail,
@@ -36,16 +37,18 @@ pub(super) fn snippet(query: &Query, text: &str) -> Vec<(String, bool)> {
     let (table, scope, zone) = (Table::default(), Scope::default(), TimeZone::UTC);
     let mut marks = Vec::new();
     if let Some(plan) = plan::plan(query, &Sight { table: &table, scope: &scope, zone: &zone }) {
-        mark(&plan, &seen, &mut marks);
+        mark(&plan, &seen, &Text::new(&text, &mut Cutter::for_posts()), &mut marks);
     }
     marks.sort_by_key(|range| range.start);
     cut(&text, &marks)
 }
 
-fn mark(plan: &Plan, seen: &[Seen], marks: &mut Vec<Range<usize>>) {
+fn mark(plan: &Plan, seen: &[Seen], text: &Text<'_>, marks: &mut Vec<Range<usize>>) {
     match plan {
-        Plan::All(parts) | Plan::Any(parts) => parts.iter().for_each(|part| mark(part, seen, marks)),
+        Plan::All(parts) | Plan::Any(parts) => parts.iter().for_each(|part| mark(part, seen, text, marks)),
         Plan::Phrase(phrase) => seen.iter().for_each(|first| marks.extend(whole(phrase, first, seen))),
+        Plan::Prefer(inner, _) => mark(inner, seen, text, marks),
+        Plan::Checked(_, patterns) => patterns.iter().for_each(|pattern| marks.extend(text.places(pattern))),
         Plan::Prefix(Prefix { starts }) => {
             let begins = |token: &&Seen| starts.iter().any(|start| token.text.starts_with(start));
             marks.extend(seen.iter().filter(begins).map(|token| token.bytes.clone()));
@@ -114,8 +117,8 @@ mod tests {
     fn what_was_looked_for_is_marked() {
         let table = [
             ("배송", "무료배송이라 좋아요", "무료[배송]이라 좋아요"),
-            ("배송이 늦", "배송이 너무 늦어요", "[배송이] 너무 [늦]어요"),
-            ("\"고객 센터\"", "고객센터 고객 센터", "[고객센터] [고객] [센터]"),
+            ("배송이 늦", "배송이 너무 늦어요", "[배송]이 너무 [늦]어요"),
+            ("\"고객 센터\"", "고객센터 고객 센터", "[고객센터] [고객 센터]"),
             ("deliver*", "Delivered late, delivery", "[Delivered] late, [delivery]"),
             ("crash", "It CRASHES, crashed.", "It [CRASHES], [crashed]."),
             ("배송 -환불", "배송 말고 환불", "[배송] 말고 환불"),

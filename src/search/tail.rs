@@ -6,10 +6,11 @@ use tantivy::fieldnorm::FieldNormReader;
 
 use super::{
     Post,
-    plan::{Case, Phrase, Plan, Prefix, Which},
-    tokens::Cutter,
+    check::Text,
+    plan::{PREFERRED, Phrase, Plan, Prefix, Which},
+    tokens::{Cutter, composed},
 };
-use crate::mention::MentionId;
+use crate::{mention::MentionId, text::signature};
 
 /// A token as the tail knows it. Two tokens share one in 2^64, and then a query finds a post too many
 /// for a few seconds.
@@ -21,6 +22,7 @@ pub(super) fn key(token: &str) -> u64 {
 pub(super) struct Waiting {
     pub(super) post: Post,
     cut: OnceLock<Cut>,
+    signature: OnceLock<u64>,
 }
 
 struct Cut {
@@ -29,6 +31,15 @@ struct Cut {
 }
 
 impl Waiting {
+    pub(super) fn new(post: Post) -> Waiting {
+        Waiting { post, cut: OnceLock::new(), signature: OnceLock::new() }
+    }
+
+    /// The signature of its text.
+    pub(super) fn signature(&self) -> u64 {
+        *self.signature.get_or_init(|| signature(&self.post.text))
+    }
+
     fn cut(&self, cutter: &mut Cutter) -> &Cut {
         self.cut.get_or_init(|| {
             let (mut keys, mut positions) = (Vec::new(), Vec::new());
@@ -51,7 +62,7 @@ impl Tail {
     }
 
     pub(super) fn push(&mut self, post: Post) {
-        self.0.push(Some(Arc::new(Waiting { post, cut: OnceLock::new() })));
+        self.0.push(Some(Arc::new(Waiting::new(post))));
     }
 
     pub(super) fn remove(&mut self, mention: MentionId) {
@@ -98,10 +109,14 @@ pub(super) fn matches(plan: &Plan, waiting: &Waiting, cutter: &mut Cutter) -> Op
             scores.fold(None, |sum, score| Some(sum.unwrap_or_default() + score))
         }
         Plan::Not(part) => yes(matches(part, waiting, cutter).is_none()),
-        Plan::Phrase(phrase) => {
-            let cut = waiting.cut(cutter);
-            let count = occurrences(phrase, cut);
-            (count > 0).then(|| phrase.weight.as_ref().map_or(0.0, |weight| weight.score(norm(cut), count)))
+        Plan::Phrase(phrase) => phrase_matches(phrase, waiting, cutter),
+        Plan::Prefer(inner, typed) => {
+            let score = matches(inner, waiting, cutter)?;
+            Some(score + phrase_matches(typed, waiting, cutter).map_or(0.0, |score| score * PREFERRED))
+        }
+        Plan::Checked(inner, patterns) => {
+            let score = matches(inner, waiting, cutter)?;
+            Text::new(&composed(&post.text), cutter).matches(patterns).then_some(score)
         }
         Plan::Prefix(prefix) => begins(prefix, post, cutter).then_some(1.0),
         Plan::Exact(which, value) => yes(match which {
@@ -112,8 +127,14 @@ pub(super) fn matches(plan: &Plan, waiting: &Waiting, cutter: &mut Cutter) -> Op
         }),
         Plan::Reach(from, to) => yes((*from..=*to).contains(&post.reach)),
         Plan::Posted(from, until) => yes((*from..*until).contains(&post.posted_at.0)),
-        Plan::Case(Case { mentions, .. }) => yes(mentions.contains(post.mention)),
+        Plan::Case(case) => yes(case.holds(post.mention)),
     }
+}
+
+fn phrase_matches(phrase: &Phrase, waiting: &Waiting, cutter: &mut Cutter) -> Option<f32> {
+    let cut = waiting.cut(cutter);
+    let count = occurrences(phrase, cut);
+    (count > 0).then(|| phrase.weight.as_ref().map_or(0.0, |weight| weight.score(norm(cut), count)))
 }
 
 fn occurrences(phrase: &Phrase, cut: &Cut) -> u32 {

@@ -6,7 +6,7 @@ use prometheus::Registry;
 
 use super::*;
 
-fn open(dir: &Path) -> (Search, Opened) {
+pub(super) fn open(dir: &Path) -> (Search, Opened) {
     let config = Config {
         commit_every: Duration::from_secs(3_600),
         commit_docs: 10_000,
@@ -16,7 +16,7 @@ fn open(dir: &Path) -> (Search, Opened) {
     Search::open(dir, config, Metrics::new(&Registry::new()).unwrap()).unwrap()
 }
 
-fn post(mention: i64, text: &str) -> Post {
+pub(super) fn post(mention: i64, text: &str) -> Post {
     Post {
         mention: MentionId(mention),
         new: true,
@@ -30,7 +30,7 @@ fn post(mention: i64, text: &str) -> Post {
     }
 }
 
-fn facts(mention: i64, team: i64) -> Facts {
+pub(super) fn facts(mention: i64, team: i64) -> Facts {
     Facts {
         case: Some(CaseId(mention)),
         team: Some(TeamId(team)),
@@ -41,21 +41,21 @@ fn facts(mention: i64, team: i64) -> Facts {
 }
 
 /// A batch in which every post is a case of team 1.
-fn batch(posts: Vec<Post>, seq: i64) -> Batch {
+pub(super) fn batch(posts: Vec<Post>, seq: i64) -> Batch {
     let facts = posts.iter().map(|post| facts(post.mention.0, 1)).collect();
     Batch { upserts: posts, facts, seq: Seq(seq), ..Batch::default() }
 }
 
-fn scope() -> Scope {
+pub(super) fn scope() -> Scope {
     Scope { teams: vec![TeamId(1)], brands: vec![1] }
 }
 
-fn found(search: &Search, query: &str, order: Order) -> Found {
+pub(super) fn found(search: &Search, query: &str, order: Order) -> Found {
     let query = query.parse().unwrap_or_else(|error| panic!("{query}: {error}"));
     search.find(&query, &scope(), order, Page { offset: 0, limit: 10_000 }).unwrap()
 }
 
-fn ids(search: &Search, query: &str) -> Vec<i64> {
+pub(super) fn ids(search: &Search, query: &str) -> Vec<i64> {
     let found = found(search, query, Order::Oldest);
     assert_eq!(found.total, found.hits.len());
     found.hits.iter().map(|hit| hit.mention.0).collect()
@@ -100,7 +100,7 @@ fn words_are_found_as_people_write_them() {
         ("배송*", &[2]),
         ("앱", &[3]),
         ("앱*", &[3]),
-        ("이", &[8]),
+        ("이", &[]),
         ("요", &[]),
         ("WELCOME10", &[4]),
         ("welcome", &[10]),
@@ -109,7 +109,7 @@ fn words_are_found_as_people_write_them() {
         ("아이폰15프로", &[4]),
         ("15", &[4]),
         ("\"고객 센터\"", &[5, 6]),
-        ("고객센터", &[5]),
+        ("고객센터", &[5, 6]),
         ("\"센터 고객\"", &[]),
         ("delivered", &[]),
         ("deliveries", &[7]),
@@ -135,7 +135,7 @@ fn words_are_found_as_people_write_them() {
 fn hangul_in_pieces_finds_and_is_found() {
     use unicode_normalization::UnicodeNormalization;
     let pieces = |text: &str| text.nfd().collect::<String>();
-    check(&["환불 요청", &pieces("환불 요청")], &[("환불", &[1, 2]), (&pieces("환불"), &[1, 2]), ("환", &[1, 2])]);
+    check(&["환불 요청", &pieces("환불 요청")], &[("환불", &[1, 2]), (&pieces("환불"), &[1, 2]), ("불", &[])]);
 }
 
 #[test]
@@ -373,16 +373,16 @@ fn an_index_of_another_version_is_built_again() {
     drop(search);
     let meta = dir.path().join("meta.json");
     let text = fs::read_to_string(&meta).unwrap();
-    assert!(text.contains("9 cjk2/1"));
-    fs::write(&meta, text.replace("9 cjk2/1", "9 cjk2/0")).unwrap();
+    assert!(text.contains("9 cjk2/2"));
+    fs::write(&meta, text.replace("9 cjk2/2", "9 cjk2/1")).unwrap();
     assert_eq!(open(dir.path()).1, Opened { seq: Seq(0), rebuilt: true });
 }
 
 /// The same numbers on every run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % limit
     }

@@ -1,18 +1,20 @@
 //! How text becomes searchable tokens: 2-grams with positions for Korean, Chinese and Japanese, words for the rest.
 //!
-//! A run of Hangul, Han or Kana gives its first syllable (so that one-syllable words are found) and every
-//! pair of neighbours; tantivy's own n-grams have no positions, so a word could not be a phrase of them.
-//! A Latin or digit run is one token, lower-cased, English words by their stem. Runs end where the script
-//! changes: `쿠폰WELCOME10을` is 쿠폰, `welcome10`, 을. A syllable takes one position and a word
-//! [`WORD`], spaces take none, so "고객 센터" typed as a phrase also finds 고객센터.
+//! A chain of Hangul, Han or Kana gives every pair of neighbours, also over a space, and the syllables with
+//! which a word begins or the chain ends, so that one-syllable words are found. Tantivy's own n-grams have no
+//! positions, so a word could not be a phrase of them. A Latin or digit run is one token, lower-cased,
+//! English words by their stem. Chains end where the script changes or a sentence ends: `쿠폰WELCOME10을` is
+//! 쿠폰, `welcome10`, 을. A syllable takes one position and a word [`WORD`], spaces take none, so 고객센터 and
+//! 고객 센터 are the same pairs.
 
 use std::borrow::Cow;
 
+use super::tail;
 use tantivy::tokenizer::{Language, RawTokenizer, Stemmer, TextAnalyzer, Token, TokenStream, Tokenizer};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// Name and version of this cutting; an index made by another is rebuilt.
-pub(super) const ANALYZER: &str = "cjk2/1";
+pub(super) const ANALYZER: &str = "cjk2/2";
 
 /// Positions that a Latin word takes; a Korean word has about as many syllables.
 pub(super) const WORD: u32 = 4;
@@ -62,29 +64,60 @@ fn folded(char: char) -> (char, Script) {
     }
 }
 
+/// A syllable or a word of a text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Atom {
+    /// The syllable's code, or the word's key with the highest bit set.
+    pub(super) unit: u64,
+    /// Its first byte.
+    pub(super) from: usize,
+    /// The byte behind it.
+    pub(super) to: usize,
+    /// A space or a sign stands in front of it.
+    pub(super) apart: bool,
+    /// What stands in front of it ends a sentence or a thought.
+    pub(super) hard: bool,
+}
+
 /// Cuts text into tokens, for the index, the tail, the query and the snippet alike.
 #[derive(Clone)]
 pub(super) struct Cutter {
     stemmer: TextAnalyzer,
-    /// Also give the first syllable of a longer run; queries leave it out.
-    firsts: bool,
+    /// Also give syllables alone where a word begins and where a chain ends; queries leave them out.
+    singles: bool,
 }
 
 impl Cutter {
     /// Cuts what is searched.
     pub(super) fn for_posts() -> Cutter {
         let stemmer = TextAnalyzer::builder(RawTokenizer::default()).filter(Stemmer::new(Language::English)).build();
-        Cutter { stemmer, firsts: true }
+        Cutter { stemmer, singles: true }
     }
 
     /// Cuts what is searched for.
     pub(super) fn for_queries() -> Cutter {
-        Cutter { firsts: false, ..Cutter::for_posts() }
+        Cutter { singles: false, ..Cutter::for_posts() }
     }
 
     /// The tokens of `text`, which must be [`composed`].
     pub(super) fn cut<'a>(&'a mut self, text: &'a str) -> Cuts<'a> {
-        Cuts { cutter: self, text, at: 0, position: 0, pair: None, pending: false, token: Token::default() }
+        let mut cuts =
+            Cuts { cutter: self, text, at: 0, position: 0, last: None, next: None, step: Step::Done, token: Token::default() };
+        cuts.next = cuts.read();
+        cuts
+    }
+
+    /// Calls `sink` with each syllable and each word of `text`, which must be [`composed`].
+    pub(super) fn atoms(&mut self, text: &str, sink: &mut dyn FnMut(Atom)) {
+        let mut cuts = self.cut(text);
+        while let Some(Letters { char, mut atom }) = cuts.next {
+            if char.is_none() {
+                cuts.word(atom);
+                atom.unit = tail::key(&cuts.token.text) | 1 << 63;
+            }
+            sink(atom);
+            cuts.next = cuts.read();
+        }
     }
 
     /// Calls `sink` with each token of any text.
@@ -101,18 +134,44 @@ impl Tokenizer for Cutter {
     }
 }
 
+/// A syllable, or a word of another script.
+#[derive(Clone, Copy)]
+struct Letters {
+    char: Option<char>,
+    atom: Atom,
+}
+
+impl Letters {
+    /// It goes on where `last` ended, over a space at most.
+    fn chained(&self, last: Option<Letters>) -> bool {
+        self.char.is_some() && !self.atom.hard && last.is_some_and(|last| last.char.is_some())
+    }
+
+    /// A word begins with it.
+    fn begins(&self, last: Option<Letters>) -> bool {
+        self.atom.apart || !self.chained(last)
+    }
+}
+
+/// What is given next of the letters that were read last.
+#[derive(Clone, Copy)]
+enum Step {
+    Pair,
+    End,
+    Done,
+}
+
 /// The tokens of one text.
 pub(super) struct Cuts<'a> {
     cutter: &'a mut Cutter,
     text: &'a str,
     /// Byte at which the next character begins.
     at: usize,
-    /// Position of the next character.
+    /// Position of the next letters.
     position: u32,
-    /// The last character of an unfinished dense run and where it begins.
-    pair: Option<(char, usize)>,
-    /// The first syllable of the run has been read but not given.
-    pending: bool,
+    last: Option<Letters>,
+    next: Option<Letters>,
+    step: Step,
     token: Token,
 }
 
@@ -128,46 +187,52 @@ impl Cuts<'_> {
         Some((folded, script, self.at + char.len_utf8()))
     }
 
-    fn give(&mut self, from: usize, to: usize, position: u32) {
+    /// The next syllable or word.
+    fn read(&mut self) -> Option<Letters> {
+        let before = self.at;
+        let (char, script) = loop {
+            let (char, script, next) = self.peek()?;
+            if script != Script::None {
+                break (char, script);
+            }
+            self.at = next;
+        };
+        let from = self.at;
+        let between = &self.text[before..from];
+        let apart = before == 0 || !between.is_empty();
+        let hard = !between.chars().all(char::is_whitespace)
+            && !matches!(between, "-" | "/" | "." | "," | ":" | "_" | "·" | "'" | "&" | "~");
+        while let Some((_, found, next)) = self.peek()
+            && found == script
+        {
+            self.at = next;
+            if script == Script::Dense {
+                break;
+            }
+        }
+        let atom = Atom { unit: u64::from(u32::from(char)), from, to: self.at, apart, hard };
+        Some(Letters { char: (script == Script::Dense).then_some(char), atom })
+    }
+
+    fn give(&mut self, from: usize, to: usize, position: u32) -> bool {
         self.token.offset_from = from;
         self.token.offset_to = to;
         self.token.position = position as usize;
-    }
-
-    /// The next token of a dense run whose last character is `last`; `None` when the run is over.
-    fn next_in_run(&mut self, (last, from): (char, usize)) -> bool {
-        let next = self.peek().filter(|(_, script, _)| *script == Script::Dense);
-        if std::mem::take(&mut self.pending) && (self.cutter.firsts || next.is_none()) {
-            self.token.text.clear();
-            self.token.text.push(last);
-            self.give(from, self.at, self.position - 1);
-            return true;
-        }
-        let Some((char, _, end)) = next else {
-            self.pair = None;
-            return false;
-        };
-        self.token.text.clear();
-        self.token.text.push(last);
-        self.token.text.push(char);
-        self.give(from, end, self.position - 1);
-        self.pair = Some((char, self.at));
-        self.at = end;
-        self.position += 1;
         true
     }
 
-    fn word(&mut self) {
-        let from = self.at;
-        let (mut length, mut english) = (0, true);
+    /// Folds and stems a word into the token.
+    fn word(&mut self, atom: Atom) {
+        let mut english = true;
+        let mut length = 0;
         self.token.text.clear();
-        while let Some((char, Script::Word, end)) = self.peek() {
+        for char in self.text[atom.from..atom.to].chars() {
+            let (char, _) = folded(char);
             if length < MAX_RUN {
                 self.token.text.push(char);
             }
             english &= char.is_ascii_lowercase();
             length += 1;
-            self.at = end;
         }
         if english && length > 2 {
             let word = std::mem::take(&mut self.token.text);
@@ -176,35 +241,50 @@ impl Cuts<'_> {
                 self.token.text.push_str(&stem.token().text);
             }
         }
-        self.give(from, self.at, self.position);
-        self.position += WORD;
     }
 }
 
 impl TokenStream for Cuts<'_> {
     fn advance(&mut self) -> bool {
-        if let Some(pair) = self.pair
-            && self.next_in_run(pair)
-        {
-            return true;
-        }
-        while let Some((char, script, end)) = self.peek() {
-            match script {
-                Script::None => self.at = end,
-                Script::Word => {
-                    self.word();
-                    return true;
+        loop {
+            let joined = self.next.filter(|next| next.chained(self.last));
+            match (std::mem::replace(&mut self.step, Step::Done), self.last) {
+                (Step::Pair, Some(Letters { char: Some(char), atom })) => {
+                    if let Some(Letters { char: Some(next), atom: other }) = joined {
+                        self.token.text.clear();
+                        self.token.text.extend([char, next]);
+                        return self.give(atom.from, other.to, self.position - 1);
+                    }
+                    self.step = Step::End;
                 }
-                Script::Dense => {
-                    let from = std::mem::replace(&mut self.at, end);
+                (Step::End, Some(Letters { char: Some(char), atom })) if self.cutter.singles => {
+                    self.token.text.clear();
+                    self.token.text.push(char);
+                    return self.give(atom.from, atom.to, self.position - 1);
+                }
+                _ => {
+                    let Some(letters) = self.next else { return false };
+                    let begins = letters.begins(self.last);
+                    let first = !letters.chained(self.last);
+                    (self.last, self.next) = (Some(letters), self.read());
+                    let Letters { char, atom } = letters;
+                    let Some(char) = char else {
+                        self.word(atom);
+                        self.position += WORD;
+                        return self.give(atom.from, atom.to, self.position - WORD);
+                    };
                     self.position += 1;
-                    self.pending = true;
-                    self.pair = Some((char, from));
-                    return self.next_in_run((char, from));
+                    let joined = self.next.is_some_and(|next| next.chained(self.last));
+                    // A syllable that begins a word and ends a chain is given once.
+                    self.step = if begins && !joined { Step::Done } else { Step::Pair };
+                    if begins && (self.cutter.singles || first && !joined) {
+                        self.token.text.clear();
+                        self.token.text.push(char);
+                        return self.give(atom.from, atom.to, self.position - 1);
+                    }
                 }
             }
         }
-        false
     }
 
     fn token(&self) -> &Token {
@@ -232,16 +312,17 @@ mod tests {
             ("", ""),
             ("!!! ... 😡", ""),
             ("앱", "앱@0"),
-            ("배송", "배@0 배송@0"),
-            ("배송이 늦다", "배@0 배송@0 송이@1 늦@3 늦다@3"),
-            ("이 앱", "이@0 앱@1"),
-            ("쿠폰WELCOME10을", "쿠@0 쿠폰@0 welcome10@2 을@6"),
-            ("아이폰15프로", "아@0 아이@0 이폰@1 15@3 프@7 프로@7"),
+            ("배송", "배@0 배송@0 송@1"),
+            ("배송이 늦다", "배@0 배송@0 송이@1 이늦@2 늦@3 늦다@3 다@4"),
+            ("배송. 이", "배@0 배송@0 송@1 이@2"),
+            ("이 앱", "이@0 이앱@0 앱@1"),
+            ("쿠폰WELCOME10을", "쿠@0 쿠폰@0 폰@1 welcome10@2 을@6"),
+            ("아이폰15프로", "아@0 아이@0 이폰@1 폰@2 15@3 프@7 프로@7 로@8"),
             ("Ｐａｙ１０", "pay10@0"),
             ("Delivery delayed", "deliveri@0 delay@4"),
             ("don't", "don@0 t@4"),
-            ("ㅋㅋㅋ", "ㅋ@0 ㅋㅋ@0 ㅋㅋ@1"),
-            ("東京タワー", "東@0 東京@0 京タ@1 タワ@2 ワー@3"),
+            ("ㅋㅋㅋ", "ㅋ@0 ㅋㅋ@0 ㅋㅋ@1 ㅋ@2"),
+            ("東京タワー", "東@0 東京@0 京タ@1 タワ@2 ワー@3 ー@4"),
             ("é É", "é@0 é@4"),
         ];
         for (text, expected) in table {
@@ -257,8 +338,8 @@ mod tests {
     }
 
     #[test]
-    fn queries_leave_out_the_first_syllable_of_longer_runs() {
-        let table = [("배송이", "배송@0 송이@1"), ("앱", "앱@0"), ("앱 오류", "앱@0 오류@1"), ("S사", "s@0 사@4")];
+    fn queries_leave_out_the_single_syllables_of_longer_runs() {
+        let table = [("배송이", "배송@0 송이@1"), ("앱", "앱@0"), ("앱 오류", "앱오@0 오류@1"), ("S사", "s@0 사@4")];
         for (text, expected) in table {
             assert_eq!(cut(Cutter::for_queries(), text), expected, "{text}");
         }
@@ -269,7 +350,7 @@ mod tests {
         let text = "새 앱ABC가 Crashed";
         let mut found = Vec::new();
         Cutter::for_posts().each(text, &mut |token| found.push(&text[token.offset_from..token.offset_to]));
-        assert_eq!(found, ["새", "앱", "ABC", "가", "Crashed"]);
+        assert_eq!(found, ["새", "새 앱", "앱", "ABC", "가", "Crashed"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod assets;
 pub mod format;
 pub mod security;
+pub mod sheet;
 mod site;
 pub mod sse;
 pub mod views;

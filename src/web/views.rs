@@ -4,9 +4,11 @@
 //! stored values, the viewer's language and zone, and one `now` per page.
 
 mod case;
+mod insight;
 mod other;
 mod queue;
 mod review;
+mod search;
 mod sources;
 
 use std::borrow::Borrow;
@@ -15,9 +17,11 @@ use jiff::tz::TimeZone;
 
 pub use self::{
     case::{Answer, CasePage, Contact, Earlier, LengthRule, LogLine, May, Passage, Presence, ReplyBubble, ThreadItem},
-    other::{ErrorPage, Facet, FacetItem, Failure, Hit, LinkPage, Problem, SearchPage, SignIn, problem_words},
+    insight::{AlertRow, Columns, Example, ExportRow, ExportsPage, InsightPage, RisingRow, SavedPage, SavedRow},
+    other::{ErrorPage, Failure, LinkPage, Problem, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
     review::{Correction, ReviewPage, ReviewTab},
+    search::{Facet, FacetItem, Hit, HitCase, Lookalike, SearchPage},
     sources::{Catch, Failing, Faring, Heard, Quota, Source, SourcePage, SourcePush, SourcesPage, StreamLine},
 };
 use super::{
@@ -246,6 +250,11 @@ impl Frame {
     /// "214 cases".
     pub fn cases(&self, count: impl Borrow<u64>) -> String {
         (self.w.cases)(*count.borrow())
+    }
+
+    /// "214 posts".
+    pub fn posts(&self, count: impl Borrow<u64>) -> String {
+        (self.w.posts)(*count.borrow())
     }
 
     /// Reach in short.

@@ -8,14 +8,15 @@ use std::{
     time::Duration,
 };
 
+mod fresh;
 mod kinds;
 
 use moksori::{
     case::ReplyId,
     clock::{Clock, Time},
     connect::{
-        Account, AccountConfig, Config, Connect, ConnectorFile, Error, Fault, Home, Metrics, OwnIds, Playback, Poller, Secret,
-        SecretSource, Tray, load_files, test_account, test_file, toml_files,
+        Account, AccountConfig, Config, Connect, ConnectorFile, Do, Error, Fault, Home, Metrics, OwnIds, Playback, Poller,
+        Secret, SecretSource, Tray, load_files, test_account, test_file, toml_files,
     },
     desk::{Outgoing, Watched},
     mention::{Envelope, Lang, Op, Side},
@@ -227,6 +228,29 @@ async fn every_stream_outlives_what_platforms_do_to_it() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn every_login_is_renewed_when_its_token_has_ended() {
+    let mut logins = 0;
+    for (path, bench) in benches().await {
+        if bench.file.auth.login.is_none() && bench.file.auth.refresh.is_none() {
+            continue;
+        }
+        logins += 1;
+        let renews = |status: u16| bench.file.on_error(status, &serde_json::json!({})) == Do::Refresh;
+        let by_row = bench.file.errors.iter().any(|row| row.action == Do::Refresh);
+        assert!(by_row, "{}: no row says do = \"refresh\"", path.display());
+        let Some(status) = [401, 403, 400].into_iter().find(|status| renews(*status)) else { continue };
+        let (_, through) = home();
+        for mut poller in bench.pollers(&through) {
+            poller.account().identify().await.unwrap();
+            bench.playback.misbehave(&[Fault::Status(status, None)]);
+            let walk = poller.step().await.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            assert!(walk.items > 0, "{} {}", path.display(), poller.stream_name());
+        }
+    }
+    assert!(logins > 0);
 }
 
 #[tokio::test]

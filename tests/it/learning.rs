@@ -15,6 +15,7 @@ use moksori::{
     mention::{Label, Lang, MentionId},
     queue::{self, Feedback, Review, ReviewState},
     staff::Role,
+    training::Data,
 };
 use serde_json::{Value, json};
 
@@ -224,6 +225,23 @@ async fn every_node_follows_a_promotion() {
         clock.advance(Duration::from_secs(60));
         assert!(stopping.await.unwrap(), "a stage did not stop");
     }
+}
+
+#[test]
+fn training_takes_corrections_along_and_nothing_that_is_held_out() {
+    let line = |text: &str, label: &str| {
+        format!("{}\n", json!({ "id": "feedback-1", "text": text, "label": label, "lang": "ko", "was": "other", "by": "KG" }))
+    };
+    let mut data = Data::default();
+    data.learn_from(&line("개통이 안 돼요", "complaint")).unwrap();
+    data.held_out = std::mem::take(&mut data.train);
+    let lines = [line("개통이  안 돼요", "question"), line("재입고 언제 되나요 010-0000-1234", "question")].concat();
+    data.learn_from(&lines).unwrap();
+    let learnt: Vec<_> =
+        data.train.iter().map(|example| (example.text.as_str(), example.label, example.source.as_str())).collect();
+    assert_eq!(learnt, [("재입고 언제 되나요 [phone]", Label::Question, "feedback")]);
+    let wrong = data.learn_from("{}").unwrap_err();
+    assert!(format!("{wrong:#}").starts_with("feedback:1: "), "{wrong:#}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod leases;
 mod migrations;
 mod platforms;
 mod schema;
+mod search;
 mod sources;
 mod store;
 mod stories;

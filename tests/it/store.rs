@@ -22,6 +22,7 @@ mod positions;
 mod queue;
 mod races;
 mod rules;
+mod saved;
 mod sources;
 mod transfer;
 

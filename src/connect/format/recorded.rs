@@ -53,6 +53,20 @@ pub struct Recorded {
     pub expect: Vec<toml::Table>,
 }
 
+/// A reply to try on the recorded replies: whether the platform's side takes it shows in their `contains`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedReply {
+    /// Global id of the mention that is answered; one of those that the streams bring.
+    pub to: String,
+    /// What is written.
+    pub text: String,
+    /// Global id of the new post; else a word of the refusal.
+    pub sent: Option<String>,
+    /// A part of the reason for which it is refused.
+    pub refused: Option<String>,
+}
+
 fn get() -> String {
     "GET".into()
 }

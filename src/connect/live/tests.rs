@@ -124,3 +124,16 @@ async fn a_delete_is_for_a_post_that_we_have() {
         .with(|kept| kept.mentions.iter().filter(|one| one.op == Op::Delete).map(|one| one.native_id.clone()).collect());
     assert_eq!(deletes, ["u:2"], "2 is called u:2, and nobody knows 9999");
 }
+
+#[tokio::test]
+async fn a_live_connection_goes_nowhere_that_a_request_may_not_go() {
+    for target in
+        ["wss://evil.example/socket", "ws://169.254.169.254/socket", "wss://user:pass@127.0.0.1/socket", "https://[::1]/socket"]
+    {
+        let bench =
+            bench("socket", |text| text.replace("path = \"/socket\"\nquery", &format!("path = \"{target}\"\nquery"))).await;
+        let refused = bench.open().await.err();
+        assert!(matches!(refused, Some(Error::Refused(_))), "{target}: {refused:?}");
+        assert!(bench.playback.asked().is_empty(), "{target}");
+    }
+}

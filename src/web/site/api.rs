@@ -102,6 +102,7 @@ pub(super) struct QueueParams {
     platform: Option<String>,
     account: Option<String>,
     owner: Option<String>,
+    status: Option<String>,
     shown: Option<u32>,
 }
 
@@ -203,31 +204,38 @@ pub(super) struct SearchParams {
 
 /// `GET /api/v1/search?q=`.
 pub(super) async fn search(State(console): State<Arc<Console>>, visit: Visit, Params(params): Params<SearchParams>) -> Answer {
-    let asked = Asked { q: params.q, sort: params.sort, page: params.page };
+    let asked = Asked { q: params.q, sort: params.sort, page: params.page, like: None };
     let query: Query = asked
         .q
         .parse()
         .map_err(|error: crate::query::Error| Fault::Malformed(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
-    let found = console.find(&visit.viewer, query, asked.order(), asked.number()).await?;
+    let found = console.find(&visit.viewer, query, &asked, Vec::new()).await?;
     let facets = found.facets.iter().map(|facet| json!({ "field": facet.field, "value": facet.value, "count": facet.count }));
     let facets: Vec<Value> = facets.collect();
     let total = found.total;
+    let widened = found.widened.iter().map(|word| json!({ "typed": word.typed, "forms": word.forms }));
+    let widened: Vec<Value> = widened.collect();
     let hits = console
         .read(move |reader| {
             let ids: Vec<_> = found.hits.iter().map(|hit| hit.mention).collect();
             let mentions = reader.mentions(&ids)?;
             let mut hits = Vec::new();
             for hit in &found.hits {
-                let (Some(post), Some(number)) = (mentions.iter().find(|post| post.id == hit.mention), hit.case) else {
-                    continue;
+                let Some(post) = mentions.iter().find(|post| post.id == hit.mention) else { continue };
+                let found = match hit.case {
+                    // The index may be a moment behind the store, also in whose case it is.
+                    Some(number) => match reader.case(number)? {
+                        Some(found) if visit.viewer.visible_teams().contains(&found.team) => case(reader, &found, None),
+                        _ => continue,
+                    },
+                    None => Value::Null,
                 };
-                let visible = reader.case(number)?.filter(|case| visit.viewer.visible_teams().contains(&case.team));
-                if let Some(found) = visible {
-                    hits.push(json!({ "case": case(reader, &found, None), "mention": mention(post), "score": hit.score }));
-                }
+                hits.push(json!({ "case": found, "mention": mention(post), "score": hit.score }));
             }
             Ok(hits)
         })
         .await?;
-    Ok(Json(json!({ "total": total, "page": asked.number() + 1, "page_size": PAGE, "hits": hits, "facets": facets })))
+    Ok(Json(
+        json!({ "total": total, "page": asked.number() + 1, "page_size": PAGE, "hits": hits, "facets": facets, "widened": widened }),
+    ))
 }

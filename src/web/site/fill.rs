@@ -198,6 +198,7 @@ impl Fill<'_> {
             contact: contact(view, latest),
             log: view.events.iter().map(|(event, by)| self.log_line(event, by.as_deref(), &f)).collect(),
             log_open,
+            similar: None,
             may: May {
                 claim: works && case.assignee.is_none() && unfinished,
                 give_back: works && mine && unfinished,

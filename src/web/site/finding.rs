@@ -7,10 +7,11 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use jiff::civil::Date;
 use serde::Deserialize;
 
 use super::{
-    Console,
+    Console, alike, facets,
     fault::Fault,
     fill::{self, team_name},
     html,
@@ -19,17 +20,24 @@ use super::{
     session::Visit,
 };
 use crate::{
-    case::{CaseId, ReplyState, Status},
-    mention::{Label, platform},
+    case::ReplyState,
+    clock::Time,
+    mention::platform,
     query::Query,
-    queue::Reader,
+    queue::{Case, Catalog, Reader},
     search::{Found, Order, Page, Scope},
-    staff::Viewer,
-    web::views::{self, Choice, Facet, FacetItem, Hit, Place, SearchPage},
+    staff::{AgentId, TeamId, Viewer},
+    text,
+    web::{
+        format::safe_url,
+        views::{self, Choice, Hit, HitCase, LabelView, Place, SearchPage},
+    },
 };
 
 /// Hits of a page.
 pub(super) const PAGE: usize = 20;
+/// Forms of a widened word that the header names.
+const FORMS: usize = 5;
 /// Pages beyond this are never asked for by a person.
 const LAST_PAGE: usize = 50;
 
@@ -39,6 +47,8 @@ pub(super) struct Asked {
     pub q: String,
     pub sort: String,
     pub page: Option<usize>,
+    /// Look-alikes of this case instead.
+    pub like: Option<i64>,
 }
 
 impl Asked {
@@ -56,7 +66,7 @@ impl Asked {
         self.page.unwrap_or(1).clamp(1, LAST_PAGE) - 1
     }
 
-    fn address(&self, q: &str, page: usize) -> String {
+    pub(super) fn address(&self, q: &str, page: usize) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.append_pair("q", q);
         if self.order() != Order::Best {
@@ -69,17 +79,19 @@ impl Asked {
     }
 }
 
-/// Cases of one's teams; a post without a case has no page to open.
-fn scope(viewer: &Viewer) -> Scope {
-    Scope { teams: viewer.visible_teams(), brands: Vec::new() }
+/// What this person may find: cases of their teams, and posts without a case of these teams' brands.
+pub(super) fn scope(viewer: &Viewer, catalog: &Catalog) -> Scope {
+    let teams = viewer.visible_teams();
+    let brand = |team: &TeamId| catalog.team(*team).and_then(|team| u32::try_from(team.brand.0).ok());
+    Scope { brands: teams.iter().filter_map(brand).collect(), teams }
 }
 
 impl Console {
-    /// Runs a query within what this person may see.
-    pub(super) async fn find(&self, viewer: &Viewer, query: Query, order: Order, page: usize) -> Result<Found, Fault> {
-        let (search, scope) = (Arc::clone(&self.site.search), scope(viewer));
-        let page = Page { offset: page * PAGE, limit: PAGE };
-        let found = tokio::task::spawn_blocking(move || search.find(&query, &scope, order, page)).await;
+    /// Runs a query within what this person may see; hits are counted since these days.
+    pub(super) async fn find(&self, viewer: &Viewer, query: Query, asked: &Asked, since: Vec<Date>) -> Result<Found, Fault> {
+        let (search, scope) = (Arc::clone(&self.site.search), scope(viewer, &self.site.desk.store().catalog()));
+        let (order, page) = (asked.order(), Page { offset: asked.number() * PAGE, limit: PAGE });
+        let found = tokio::task::spawn_blocking(move || search.find_since(&query, &scope, order, page, &since)).await;
         Ok(found.map_err(|error| Fault::Failed(error.to_string()))??)
     }
 }
@@ -97,14 +109,21 @@ pub(super) async fn page(
         q: asked.q.clone(),
         total: None,
         took: Duration::ZERO,
+        widened: Vec::new(),
         hits: Vec::new(),
         facets: Vec::new(),
         sorts: Vec::new(),
+        sort: asked.sort.clone(),
+        teams: Vec::new(),
         error: None,
         hint: None,
         previous: None,
         next: None,
+        like: asked.like,
     };
+    if let Some(number) = asked.like {
+        return alike::page(&console, &visit, desktop, empty, number).await;
+    }
     if asked.q.trim().is_empty() {
         return framed(&console, desktop, empty, StatusCode::OK).await;
     }
@@ -116,7 +135,7 @@ pub(super) async fn page(
         }
     };
     let (number, started) = (asked.number(), tokio::time::Instant::now());
-    let found = console.find(&visit.viewer, query.clone(), asked.order(), number).await?;
+    let found = console.find(&visit.viewer, query.clone(), &asked, facets::days(&desktop.f)).await?;
     let took = started.elapsed();
     let hint = if found.total == 0 { hint(&console, &visit.viewer, &asked.q).await? } else { None };
     let total = u64::try_from(found.total).unwrap_or(u64::MAX);
@@ -125,16 +144,36 @@ pub(super) async fn page(
         let wanted = Asked { sort: code.into(), ..Asked::default() };
         Choice { value: wanted.address(&asked.q, 0), name: name.into(), chosen: asked.order() == order }
     };
-    let sorts = vec![sort("", empty.f.w.sort_best, Order::Best), sort("new", empty.f.w.sort_new, Order::Newest)];
-    let (facets, hits) = {
+    let w = empty.f.w;
+    let sorts = vec![
+        sort("", w.sort_best, Order::Best),
+        sort("new", w.sort_new, Order::Newest),
+        sort("old", w.sort_old, Order::Oldest),
+    ];
+    let widened = found.widened.iter().map(|word| {
+        let forms: Vec<&str> = word.forms.iter().take(FORMS).map(String::as_str).collect();
+        format!("{} → {}", word.typed, forms.join(", "))
+    });
+    let widened = widened.collect();
+    let (facets, mut hits) = {
         let (console, desktop, asked) = (Arc::clone(&console), desktop.clone(), asked.clone());
         let search = Arc::clone(&console.site.search);
         let cut = move |text: &str| search.snippet(&query, text);
-        console.read(move |reader| Ok((facets(reader, &desktop, &found, &asked), hits(reader, &desktop, &found, cut)?))).await?
+        console
+            .read(move |reader| Ok((facets::facets(reader, &desktop, &found, &asked), hits(reader, &desktop, &found, cut)?)))
+            .await?
+    };
+    console.count_copies(&visit.viewer, &mut hits).await?;
+    let catalog = console.site.desk.store().catalog();
+    let team = |team: &TeamId| {
+        let team = catalog.team(*team)?;
+        Some(Choice { value: team.key.clone(), name: team_name(team, empty.f.language), chosen: false })
     };
     let page = SearchPage {
+        teams: visit.viewer.visible_teams().iter().filter_map(team).collect(),
         total: Some(total),
         took,
+        widened,
         hits,
         facets,
         sorts,
@@ -146,7 +185,12 @@ pub(super) async fn page(
     framed(&console, desktop, page, StatusCode::OK).await
 }
 
-async fn framed(console: &Console, desktop: Desktop, mut page: SearchPage, status: StatusCode) -> Result<Response, Fault> {
+pub(super) async fn framed(
+    console: &Console,
+    desktop: Desktop,
+    mut page: SearchPage,
+    status: StatusCode,
+) -> Result<Response, Fault> {
     page.f = console.read(move |reader| desktop.frame(reader, views::Room::Search, "/search")).await?;
     Ok((status, html(&page)?).into_response())
 }
@@ -158,82 +202,75 @@ async fn hint(console: &Console, viewer: &Viewer, q: &str) -> Result<Option<Stri
         return Ok(None);
     }
     let Ok(query) = close.parse() else { return Ok(None) };
-    let found = console.find(viewer, query, Order::Best, 0).await?;
+    let found = console.find(viewer, query, &Asked::default(), Vec::new()).await?;
     Ok((found.total > 0).then_some(close))
 }
 
-fn hits(
+/// The hits as the page draws them; of several posts of a case the first.
+pub(super) fn hits(
     reader: &Reader<'_>,
     desktop: &Desktop,
     found: &Found,
     cut: impl Fn(&str) -> Vec<(String, bool)>,
 ) -> Result<Vec<Hit>, Fault> {
-    let (fill, f) = (desktop.fill(reader), &desktop.f);
     let ids: Vec<_> = found.hits.iter().map(|hit| hit.mention).collect();
     let mentions: HashMap<_, _> = reader.mentions(&ids)?.into_iter().map(|mention| (mention.id, mention)).collect();
     let initials: HashMap<_, _> = reader.initials_of_all()?.into_iter().collect();
-    let mut hits: Vec<Hit> = Vec::new();
+    let mut shown: Vec<Hit> = Vec::new();
     for hit in &found.hits {
-        let (Some(mention), Some(number)) = (mentions.get(&hit.mention), hit.case) else { continue };
-        // The index may be a moment behind the store, also in whose case it is.
-        let visible = reader.case(number)?.filter(|case| desktop.viewer.visible_teams().contains(&case.team));
-        let Some(case) = visible else { continue };
-        if hits.iter().any(|known| known.number == number.0) {
-            continue;
-        }
-        let answered = reader.replies(CaseId(number.0))?.into_iter().find(|reply| reply.state == ReplyState::Sent);
-        let answered = answered.and_then(|reply| {
-            let by = initials.get(&reply.agent)?;
-            Some((format!("^{by}"), reply.sent_at?.since(mention.posted_at)))
-        });
-        let account = reader.catalog.account(case.account).filter(|_| mention.addressed);
-        hits.push(Hit {
-            number: number.0,
-            status: case.status,
-            label: fill::label(&case),
+        let Some(mention) = mentions.get(&hit.mention) else { continue };
+        let case = match hit.case {
+            Some(number) => {
+                // The index may be a moment behind the store, also in whose case it is.
+                let visible = reader.case(number)?.filter(|case| desktop.viewer.visible_teams().contains(&case.team));
+                let Some(case) = visible else { continue };
+                if shown.iter().any(|known| known.case.as_ref().is_some_and(|known| known.number == number.0)) {
+                    continue;
+                }
+                Some(case)
+            }
+            None => None,
+        };
+        let account = case.as_ref().and_then(|case| reader.catalog.account(case.account)).filter(|_| mention.addressed);
+        let folded = LabelView { label: Some(mention.label), percent: None, doubtful: false };
+        let url = mention.url.as_deref().filter(|_| case.is_none()).and_then(safe_url).map(str::to_owned);
+        shown.push(Hit {
+            mention: mention.id,
+            label: case.as_ref().map_or(folded, fill::label),
             place: Place { platform: platform(&mention.source).into(), account: account.map(|account| account.handle.clone()) },
             lang: mention.lang,
             at: mention.posted_at,
-            team: reader.catalog.team(case.team).map(|team| team_name(team, f.language)).unwrap_or_default(),
-            answered,
             snippet: cut(&mention.text).into_iter().map(|(piece, marked)| (marked, piece)).collect(),
-            disposition: case.disposition.as_deref().map(|key| fill.disposition(key, f.language)),
             reach: mention.reach,
+            url,
+            signature: text::signature(&mention.text),
+            copies: 0,
+            like: None,
+            case: case.map(|case| hit_case(reader, desktop, &case, mention.posted_at, &initials)).transpose()?,
         });
     }
-    Ok(hits)
+    Ok(shown)
 }
 
-/// Narrower searches; one that is on leads back to the wider search.
-fn facets(reader: &Reader<'_>, desktop: &Desktop, found: &Found, asked: &Asked) -> Vec<Facet> {
-    let f = &desktop.f;
-    let mut facets: Vec<Facet> = Vec::new();
-    for facet in &found.facets {
-        let (title, name) = match facet.field {
-            "label" => (f.w.facet_label, Label::parse(&facet.value).map(|label| f.w.label(Some(label)).to_owned())),
-            "team" => (f.w.facet_team, reader.catalog.team_by_key(&facet.value).map(|team| team_name(team, f.language))),
-            "platform" => (f.w.facet_platform, None),
-            "lang" => (f.w.facet_lang, None),
-            "status" => (f.w.facet_state, Status::parse(&facet.value).map(|status| f.w.status(status).to_owned())),
-            _ => continue,
-        };
-        let term = format!("{}:{}", facet.field, facet.value);
-        let on = asked.q.split_whitespace().any(|word| word == term);
-        let q = if on {
-            asked.q.split_whitespace().filter(|word| *word != term).collect::<Vec<_>>().join(" ")
-        } else {
-            format!("{} {term}", asked.q.trim())
-        };
-        let item = FacetItem {
-            name: name.unwrap_or_else(|| facet.value.clone()),
-            count: u64::try_from(facet.count).unwrap_or(u64::MAX),
-            href: asked.address(&q, 0),
-            on,
-        };
-        match facets.last_mut().filter(|last| last.title == title) {
-            Some(last) => last.items.push(item),
-            None => facets.push(Facet { title: title.into(), items: vec![item] }),
-        }
-    }
-    facets
+fn hit_case(
+    reader: &Reader<'_>,
+    desktop: &Desktop,
+    case: &Case,
+    posted_at: Time,
+    initials: &HashMap<AgentId, String>,
+) -> Result<HitCase, Fault> {
+    let language = desktop.f.language;
+    let answer = reader.replies(case.id)?.into_iter().find(|reply| reply.state == ReplyState::Sent);
+    let answered = answer.and_then(|reply| {
+        let by = initials.get(&reply.agent)?;
+        Some((format!("^{by}"), reply.sent_at?.since(posted_at)))
+    });
+    Ok(HitCase {
+        number: case.id.0,
+        status: case.status,
+        team: reader.catalog.team(case.team).map(|team| team_name(team, language)).unwrap_or_default(),
+        answered,
+        disposition: case.disposition.as_deref().map(|key| desktop.fill(reader).disposition(key, language)),
+        answer: None,
+    })
 }

@@ -5,18 +5,23 @@
 //! [`Desk::look`](crate::desk::Desk::look) and the store's reader, with the rights checked first, and
 //! change something only by a command of the desk.
 
+mod alike;
 mod api;
 mod commands;
+mod exports;
+mod facets;
 mod fault;
 mod fill;
 mod finding;
 mod flash;
+mod insight;
 mod live;
 mod ops;
 mod pages;
 mod presence;
 mod review;
 mod room;
+mod saved;
 mod say;
 mod session;
 mod sources;
@@ -122,6 +127,8 @@ struct Console {
     hashing: Semaphore,
     presence: Presence,
     streams: Arc<Streams>,
+    /// What rose, of the last minutes.
+    recent: insight::Recent,
     stop: watch::Receiver<bool>,
     /// Keeps a console alive that nobody stops.
     _never: Option<watch::Sender<bool>>,
@@ -187,6 +194,7 @@ fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<b
         hashing: Semaphore::new(HASHING),
         presence: Presence::default(),
         streams: Arc::default(),
+        recent: insight::Recent::default(),
         stop,
         _never: never,
     });
@@ -214,6 +222,12 @@ fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<b
         .route("/sources", get(sources::page))
         .route("/sources/{account}", get(sources::one))
         .route("/sources/{account}/{command}", post(sources::run))
+        .route("/saved", get(saved::page).post(saved::save))
+        .route("/saved/{id}/delete", post(saved::delete))
+        .route("/exports", get(exports::page).post(exports::begin))
+        .route("/exports/{id}/cancel", post(exports::cancel))
+        .route("/exports/{id}/{kind}", get(exports::download))
+        .route("/insight", get(insight::page))
         .route("/live", get(live::stream))
         .route("/live/now", get(live::now))
         .route("/presence", post(commands::presence))

@@ -62,11 +62,19 @@ impl Desktop {
         if let Some(open) = super::review::waiting(reader, &self.viewer)? {
             f.nav.push(item(f.w.review.into(), "/review".into(), open));
         }
+        let still = |name: &str, href: &str, open: Option<u64>| NavItem {
+            current: href == current,
+            name: name.into(),
+            href: href.into(),
+            open,
+        };
         let listens = |team: &crate::queue::Team| authorize(&self.viewer, Action::Listen, team.id).is_ok();
         if reader.catalog.teams.iter().any(listens) {
-            let (name, href) = (f.w.sources.to_owned(), "/sources".to_owned());
-            f.nav.push(NavItem { current: href == current, name, href, open: None });
+            f.nav.push(still(f.w.sources, "/sources", None));
         }
+        let unseen = reader.unseen_alerts(self.viewer.id, &self.viewer.visible_teams())?;
+        f.nav.push(still(f.w.saved, "/saved", (unseen > 0).then_some(unseen)));
+        f.nav.push(still(f.w.insight, "/insight", None));
         Ok(f)
     }
 }
@@ -262,8 +270,13 @@ pub(super) async fn case(
     let mut desktop = console.desktop(&visit);
     let flash = super::flash::take(&headers, desktop.f.w);
     desktop.f.flash.clone_from(&flash);
-    let log_open = query.is_some_and(|query| query.split('&').any(|pair| pair == "tab=log"));
-    let page = console.case_page(desktop, number, log_open).await?;
+    let tab = |name: &str| query.as_ref().is_some_and(|query| query.split('&').any(|pair| pair == name));
+    let (log_open, similar) = (tab("tab=log"), tab("tab=similar"));
+    let mut page = console.case_page(desktop.clone(), number, log_open).await?;
+    if similar {
+        let view = console.look(&visit.viewer, number).await?;
+        page.similar = Some(console.lookalikes(&desktop, &view).await?);
+    }
     Ok(super::flash::spent(html(&page)?.into_response(), flash.is_some()))
 }
 

@@ -8,6 +8,7 @@ use super::{
     fill::{self, Fill, team_name},
 };
 use crate::{
+    case::Status,
     mention::{Label, Lang, platform},
     queue::{Owner, QueueFilter, QueueRow, Reader, Team},
     staff::{Action, Viewer, authorize},
@@ -32,7 +33,10 @@ pub(super) struct Room {
     asked: Vec<(&'static str, String)>,
 }
 
-const FILTERS: [&str; 5] = ["label", "lang", "platform", "account", "owner"];
+const FILTERS: [&str; 6] = ["label", "lang", "platform", "account", "owner", "status"];
+
+/// States of a case that a queue holds.
+const UNFINISHED: [Status; 4] = [Status::New, Status::Open, Status::WaitingCustomer, Status::WaitingThirdParty];
 
 impl Room {
     /// Reads `/queue/{team}` or `/mine` with a query; rights are checked.
@@ -52,6 +56,7 @@ impl Room {
             teams: team.as_ref().map_or_else(|| viewer.visible_teams(), |team| vec![team.id]),
             label: value("label").and_then(Label::parse),
             unsure: value("label") == Some("unsorted"),
+            status: value("status").and_then(Status::parse),
             lang: value("lang").and_then(Lang::parse),
             platform: value("platform").map(str::to_owned),
             account: value("account").and_then(|key| reader.catalog.account_by_key(key)).map(|account| account.id),
@@ -169,6 +174,7 @@ impl Room {
             && filter.teams.contains(&case.team)
             && filter.label.is_none_or(|label| label == case.label)
             && (!filter.unsure || case.unsure)
+            && filter.status.is_none_or(|status| status == case.status)
             && filter.account.is_none_or(|account| account == case.account)
             && filter.lang.is_none_or(|lang| lang == line.mention.lang)
             && filter.platform.as_ref().is_none_or(|wanted| wanted == platform || *wanted == line.mention.source)
@@ -204,6 +210,8 @@ impl Room {
             owners.extend(reader.colleagues(team.id)?.into_iter().map(|(_, initials, _)| (initials.clone(), initials)));
             filters.push(filter("owner", f.w.filter_owner, owners));
         }
+        let states = UNFINISHED.map(|status| (status.as_str().to_owned(), f.w.status(status).to_owned()));
+        filters.push(filter("status", f.w.filter_state, states.to_vec()));
         Ok(filters)
     }
 }

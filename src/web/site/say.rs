@@ -68,6 +68,23 @@ pub(super) fn query(language: Language, error: &query::Error) -> String {
         Kind::EmptyParentheses => format!("{at}번째 글자의 괄호가 비어 있어요. 낱말을 넣으세요."),
         Kind::OrLacksSide => format!("{at}번째 글자의 OR 양쪽에 낱말을 쓰세요."),
         Kind::UnknownField(name) => format!("‘{name}’ 항목은 없어요({at}번째 글자)."),
-        Kind::BadValue { field, takes } => format!("{at}번째 글자의 {field}에는 다음을 쓰세요: {takes}."),
+        Kind::BadValue { field, takes } => format!("{at}번째 글자의 {field}에는 {} 쓰세요.", takes_ko(field, takes)),
+    }
+}
+
+/// What a field takes, with the particle that follows it.
+fn takes_ko(field: &str, takes: &str) -> String {
+    match field {
+        "label" => "complaint, question, proposal, abuse, other 중 하나를".into(),
+        "lang" => "ko, en, ja, zh, und 중 하나를".into(),
+        "status" => "new, open, waiting_customer, waiting_third_party, resolved, closed 중 하나를".into(),
+        "sla" => "breached나 met을".into(),
+        "has" => "reply, note, media 중 하나를".into(),
+        "incident" => "사태 번호를".into(),
+        "reach" => "숫자, >1000, <1000이나 1000..5000을".into(),
+        "posted" => "날짜(2026-11-01), 시각(2026-11-01T14), >날짜, <날짜나 날짜..날짜를".into(),
+        "answered" => "<12m, >1h나 12m..1h를".into(),
+        "team" | "platform" | "account" | "author" | "agent" | "disposition" => "이름을".into(),
+        _ => takes.into(),
     }
 }

@@ -313,8 +313,8 @@ async fn last_week(console: &Console, viewer: &Viewer, account: &str, query: Que
     let brand = store.catalog().account_by_key(account).and_then(|account| u32::try_from(account.brand.0).ok());
     let scope = Scope { teams: viewer.visible_teams(), brands: brand.into_iter().collect() };
     let now = console.site.desk.clock().now();
-    let first = now.minus(WEEK).timestamp().to_zoned(console.zone(viewer)).date();
-    let days = Node::Field(Field::Posted(Some(first), None));
+    let from = now.minus(WEEK).timestamp().to_zoned(console.zone(viewer)).datetime();
+    let days = Node::Field(Field::Posted(Some(from), None));
     let query = Query { root: Some(Node::All(query.root.into_iter().chain([days]).collect())) };
     let search = Arc::clone(&console.site.search);
     let page = Page { offset: 0, limit: TRIED };

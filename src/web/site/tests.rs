@@ -1,5 +1,7 @@
 //! The console over a real store, through its socket.
 
+mod finding;
+
 use std::{path::Path, sync::atomic::AtomicI64};
 
 use reqwest::{Client, Method, StatusCode, redirect::Policy};
@@ -132,6 +134,16 @@ impl Shop {
 
     /// A customer's post, in a thread of its own unless one is named.
     async fn post(&self, team: &str, words: &str, age: Duration, thread: Option<&str>) -> String {
+        let route = Route::Case { team: team.into(), priority: Priority::Normal, policy: None };
+        self.bring(route, words, age, thread).await
+    }
+
+    /// A post that nobody needs to work on.
+    async fn fold(&self, words: &str) {
+        self.bring(Route::Fold, words, Duration::ZERO, None).await;
+    }
+
+    async fn bring(&self, route: Route, words: &str, age: Duration, thread: Option<&str>) -> String {
         let at = self.posts.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let catalog = self.desk.store().catalog();
         let account = catalog.account_by_key("main").unwrap();
@@ -144,7 +156,12 @@ impl Shop {
             native_id,
             conversation: Some(conversation.clone()),
             // One author a thread: what the same person writes elsewhere joins their open case.
-            author: Some(Author { native_id: conversation.clone(), handle: "user_a".into(), name: None, reach: Some(12_400) }),
+            author: Some(Author {
+                native_id: conversation.clone(),
+                handle: format!("user_{at}"),
+                name: None,
+                reach: Some(12_400),
+            }),
             text: words.into(),
             posted_at: Some(now.minus(age)),
             time_quality: TimeQuality::Exact,
@@ -153,7 +170,6 @@ impl Shop {
         };
         let verdict =
             Verdict { lang: Lang::Ko, label: Label::Complaint, confidence: 0.93, unsure: false, model: 0, reasons: Vec::new() };
-        let route = Route::Case { team: team.into(), priority: Priority::Normal, policy: None };
         let judged = Judged {
             position: at,
             envelope,

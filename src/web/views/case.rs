@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Choice, ClockView, Frame, LabelView, Place};
+use super::{Choice, ClockView, Frame, LabelView, Lookalike, Place};
 use crate::{
     case::{EventKind, ReplyState, Status},
     clock::Time,
@@ -269,6 +269,8 @@ pub struct CasePage {
     pub log: Vec<LogLine>,
     /// The log tab is shown, not the contact.
     pub log_open: bool,
+    /// The tab of look-alikes is shown, with these.
+    pub similar: Option<Vec<Lookalike>>,
     /// What the viewer may do.
     pub may: May,
     /// Who else is here.

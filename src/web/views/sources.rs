@@ -158,7 +158,7 @@ impl Source {
 
     /// "goal within 5 s".
     pub fn goal(&self, f: &Frame) -> String {
-        f.with(f.w.src_goal, "span", format::duration(self.goal, f.language))
+        f.with(f.w.src_goal, "span", format::duration(self.goal.max(std::time::Duration::from_secs(1)), f.language))
     }
 
     /// Who paused it, and when, in words.

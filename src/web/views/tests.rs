@@ -7,7 +7,8 @@ use askama::Template;
 use super::*;
 use crate::{
     case::{EventKind, ReplyState, Status},
-    mention::{Lang, Reason},
+    mention::{Lang, MentionId, Reason},
+    queue::{AlertRule, ExportState},
     staff::Role,
 };
 
@@ -208,6 +209,7 @@ fn case(language: Language, log_open: bool) -> CasePage {
             LogLine { at: ago(400), kind: EventKind::Claimed, by: Some("KG".into()), detail: String::new() },
         ],
         log_open,
+        similar: None,
         may: May { claim: false, give_back: true, work: true },
         presence: vec![Presence { initials: "SB".into(), writing: true }],
         caught: Vec::new(),
@@ -224,29 +226,39 @@ fn search(language: Language) -> SearchPage {
     f.room = Room::Search;
     let item = |name: &str, count, on| FacetItem { name: name.into(), count, href: "/search?q=x".into(), on };
     let hit = |number| Hit {
-        number,
-        status: Status::Resolved,
+        mention: MentionId(number),
+        case: Some(HitCase {
+            number,
+            status: Status::Resolved,
+            team: "CS-1".into(),
+            answered: Some(("^SB".into(), Duration::from_secs(490))),
+            disposition: Some("환불".into()),
+            answer: None,
+        }),
         label: LabelView { label: Some(Label::Complaint), percent: Some(91), doubtful: false },
         place: Place { platform: "mastodon".into(), account: None },
         lang: Lang::Ko,
         at: NOW.minus(Duration::from_secs(1_900_000)),
-        team: "CS-1".into(),
-        answered: Some(("^SB".into(), Duration::from_secs(490))),
         snippet: vec![
             (false, "또 ".into()),
             (true, "배송".into()),
             (false, "이 ".into()),
             (true, "지연".into()),
-            (false, "됐는데 앱에는 아무 말도 없어요".into()),
+            (false, "됐다고 앱에 떠요".into()),
         ],
-        disposition: Some("환불".into()),
         reach: Some(1_200),
+        url: None,
+        signature: 0,
+        copies: 12,
+        like: None,
     };
+    let folded = Hit { case: None, url: Some("https://social.example/@a/2".into()), ..hit(0) };
     SearchPage {
         q: "배송 지연".into(),
         total: Some(214),
         took: Duration::from_micros(6_100),
-        hits: vec![hit(7_431), hit(7_118)],
+        widened: vec!["지연 → 지연돼, 지연됐".into()],
+        hits: vec![hit(7_431), hit(7_118), folded],
         facets: vec![
             Facet { title: f.w.facet_label.into(), items: vec![item(f.w.complaint, 190, true), item(f.w.question, 20, false)] },
             Facet { title: f.w.facet_team.into(), items: vec![item("CS-1", 150, false)] },
@@ -255,10 +267,96 @@ fn search(language: Language) -> SearchPage {
             Choice { value: "/search?q=x".into(), name: f.w.sort_best.into(), chosen: true },
             Choice { value: "/search?q=x&sort=new".into(), name: f.w.sort_new.into(), chosen: false },
         ],
+        sort: String::new(),
+        teams: vec![Choice { value: "cs-1".into(), name: "CS-1".into(), chosen: false }],
+        like: None,
         error: None,
         hint: None,
         previous: None,
         next: Some("/search?q=x&page=2".into()),
+        f,
+    }
+}
+
+fn saved(language: Language) -> SavedPage {
+    let hour = Duration::from_secs(3_600);
+    let row = |id, name: &str, alert, team: Option<&str>| SavedRow {
+        id,
+        name: name.into(),
+        query: "배송 (지연 OR 늦) -resolved label:complaint".into(),
+        href: "/search?q=x".into(),
+        team: team.map(Into::into),
+        mine: team.is_none(),
+        alert,
+    };
+    let alert = |found, usual, fresh| AlertRow {
+        name: "배송 지연".into(),
+        at: NOW,
+        found,
+        period: hour,
+        usual,
+        href: "/search?q=x".into(),
+        fresh,
+    };
+    SavedPage {
+        f: Frame { live: None, room: Room::Search, ..frame(language) },
+        alerts: vec![alert(38, Some(350), true), alert(21, None, false), alert(12, Some(0), false)],
+        rows: vec![
+            row(1, "배송 지연", Some(AlertRule::Spike { percent: 300, threshold: 10, period: hour }), None),
+            row(2, "결제 오류", Some(AlertRule::Count { threshold: 20, period: hour * 24 }), Some("CS-1")),
+            row(3, "쿠폰", None, None),
+        ],
+    }
+}
+
+fn exports(language: Language) -> ExportsPage {
+    let row = |id, state, done, mine| ExportRow {
+        id,
+        query: "배송 지연 posted:2026-11-01..11-21".into(),
+        reason: "11월 배송 보고서".into(),
+        initials: "KG".into(),
+        state,
+        done,
+        total: 12_400,
+        at: NOW,
+        downloads: u64::from(done == 12_400),
+        mine,
+    };
+    ExportsPage {
+        f: Frame { live: None, room: Room::Search, ..frame(language) },
+        rows: vec![
+            row(4, ExportState::Running, 4_500, true),
+            row(3, ExportState::Done, 12_400, true),
+            row(2, ExportState::Expired, 12_400, false),
+            row(1, ExportState::Cancelled, 500, true),
+        ],
+        everybody: false,
+    }
+}
+
+fn insight(language: Language) -> InsightPage {
+    let f = Frame { live: None, room: Room::Search, ..frame(language) };
+    let columns =
+        |values: &[u64]| Columns { values: values.to_vec(), summary: f.with(f.w.rise_summary, "n", values.last().unwrap()) };
+    let row = |term: &str, times, values: &[u64]| RisingRow {
+        term: term.into(),
+        href: "/search?q=x".into(),
+        times,
+        new: values[..4].iter().sum::<u64>() == 0,
+        columns: columns(values),
+        examples: vec![Example {
+            case: Some(8_123),
+            snippet: vec![(false, "카드로 하려는데 ".into()), (true, "결제 오류".into()), (false, "라고만 나와요".into())],
+        }],
+    };
+    let choice = |value: &str, chosen| Choice { value: value.into(), name: value.into(), chosen };
+    InsightPage {
+        brands: vec![choice("shop", true), choice("cafe", false)],
+        labels: vec![choice("", true), choice("complaint", false)],
+        weeks: vec!["10. 23.".into(), "10. 30.".into(), "11. 6.".into(), "11. 13.".into(), "11. 20.".into()],
+        totals: columns(&[812, 790, 845, 803, 1_024]),
+        read: Some(4_274),
+        rising: vec![row("결제 오류", 9.1, &[1, 0, 2, 1, 38]), row("refund coupon", 4.0, &[0, 0, 0, 0, 12])],
         f,
     }
 }
@@ -277,6 +375,15 @@ fn pages(language: Language) -> Vec<(&'static str, String)> {
     let mut away = case(language, false);
     away.answer = Answer::Blocked;
     let mut nothing = search(language);
+    let mut like = search(language);
+    like.like = Some(8_123);
+    for (hit, percent) in like.hits.iter_mut().zip([97, 41]) {
+        hit.like = Some((percent, percent > 90));
+        hit.case.as_mut().unwrap().answer = Some("바로 확인하고 있어요. 오늘 안에 다시 알려 드릴게요.".into());
+    }
+    let mut beside = case(language, false);
+    let words = |hit: &Hit| hit.likeness(&like.f).unwrap();
+    beside.similar = Some(like.hits[..2].iter().map(|hit| Lookalike { hit: hit.clone(), words: words(hit) }).collect());
     (nothing.total, nothing.hint) = (Some(0), Some("배송지연".into()));
     let sign_in =
         SignIn { f: outside(language), next: "/queue/cs-1".into(), email: "a@b.kr".into(), failure: Some(Failure::Wrong) };
@@ -289,6 +396,11 @@ fn pages(language: Language) -> Vec<(&'static str, String)> {
         ("case-log", case(language, true).render().unwrap()),
         ("case-blocked", away.render().unwrap()),
         ("search", search(language).render().unwrap()),
+        ("saved", saved(language).render().unwrap()),
+        ("exports", exports(language).render().unwrap()),
+        ("insight", insight(language).render().unwrap()),
+        ("search-like", like.render().unwrap()),
+        ("case-similar", beside.render().unwrap()),
         ("search-empty", nothing.render().unwrap()),
         ("sign-in", sign_in.render().unwrap()),
         ("link", link.render().unwrap()),

@@ -27,7 +27,7 @@ fn both_languages_have_the_same_places_and_buttons() {
 
 #[test]
 fn every_word_is_used() {
-    let mut used: String = ["", "/case", "/other", "/queue", "/review", "/sources"]
+    let mut used: String = ["", "/case", "/insight", "/other", "/queue", "/review", "/search", "/sources"]
         .map(|part| std::fs::read_to_string(format!("{}/src/web/views{part}.rs", env!("CARGO_MANIFEST_DIR"))).unwrap())
         .concat();
     used.push_str(include_str!("../words.rs").split_once("impl Words").unwrap().1);
@@ -37,15 +37,18 @@ fn every_word_is_used() {
     // What only handlers say.
     let said_by_handlers = |name: &str| name.starts_with("did_") || name.starts_with("lost_");
     let filters = ["filter_label", "filter_lang", "filter_platform", "filter_owner", "filter_state", "filter_account"];
-    let facets = ["facet_period", "facet_label", "facet_team", "facet_platform", "facet_lang", "facet_state"];
+    let facet = |name: &str| name.starts_with("facet_") || name.starts_with("period_");
     let spoken = |name: &str| {
         used.match_indices(name).any(|(at, _)| {
             let ends = |after: char| after.is_alphanumeric() || after == '_';
             used[..at].ends_with('.') && !used[at + name.len()..].starts_with(ends)
         })
     };
-    let elsewhere =
-        |name: &str| filters.contains(&name) || facets.contains(&name) || ["me", "sort_best", "sort_new"].contains(&name);
+    let elsewhere = |name: &str| {
+        filters.contains(&name)
+            || facet(name)
+            || ["me", "all_labels", "rise_summary", "rise_summary_posts", "sort_best", "sort_new", "sort_old"].contains(&name)
+    };
     let unused: Vec<&str> = fields(include_str!("en.rs"))
         .into_iter()
         .map(|(name, _)| name)

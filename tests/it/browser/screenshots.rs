@@ -3,7 +3,8 @@
 
 use std::{env, path::Path, time::Duration};
 
-use moksori::{clock::Clock, desk::NewReply, mention::Label};
+use moksori::{clock::Clock, desk::NewReply, mention::Label, staff::Role};
+use serde_json::json;
 use thirtyfour::prelude::*;
 
 use super::{Chrome, base, complaints, open, sign_in};
@@ -28,8 +29,12 @@ async fn screenshots() {
                 for (name, path) in [
                     ("queue", format!("/queue/shop-cs?case={case}")),
                     ("case", format!("/cases/{case}")),
+                    ("similar", format!("/cases/{case}?tab=similar")),
                     ("search", "/search?q=%EB%B0%B0%EC%86%A1".to_owned()),
                     ("review", "/review".to_owned()),
+                    ("saved", "/saved".to_owned()),
+                    ("exports", "/exports".to_owned()),
+                    ("insight", "/insight".to_owned()),
                 ] {
                     open(desk, &driver, lang, theme, &path).await;
                     picture(&driver, target.as_deref().map(Path::new), name, lang, theme, width).await;
@@ -98,4 +103,60 @@ async fn picture(driver: &WebDriver, target: Option<&Path>, page: &str, lang: &s
         kit::breathe().await;
         driver.screenshot(&target.join(format!("{page}-{lang}-{theme}-{width}.png"))).await.unwrap();
     }
+}
+
+/// The pages of the sources, with one that is well, one that is behind and one that a person paused.
+#[tokio::test(flavor = "multi_thread")]
+async fn screenshots_of_sources() {
+    let target = env::var_os("SCREENSHOTS");
+    let more = |config: &mut moksori::config::Config| {
+        for key in ["shop-reviews", "shop-notes"] {
+            let mut account = moksori::connect::AccountConfig::new(key, "webhook");
+            let secret = moksori::connect::Secret::new("a secret of the pictures");
+            account.secrets.insert("signing".into(), moksori::connect::SecretSource::Given(secret));
+            config.brands[0].accounts.push(account);
+        }
+    };
+    kit::run_with(Clock::System, more, async |desk| {
+        furnish(desk).await;
+        desk.hire("MG", Role::Manager).await;
+        let (manager, now) = (desk.viewer("MG").await, desk.clock.now());
+        let behind = json!([{
+            "account": "shop-reviews", "connector": "naver", "stream": "cafe", "state": "limited", "goal": "5m",
+            "last_success": now.minus(Duration::from_secs(5_400)), "newest": now.minus(Duration::from_secs(6_000)),
+            "budget": [{ "name": "search", "left": 120, "of": 25_000, "resets_at": now.plus(Duration::from_secs(7_200)) }],
+            "failures": [
+                { "kind": "limited", "count": 3, "last": "rate budget spent until 00:00", "remedy": "wait" },
+                { "kind": "client_error", "count": 12, "last": "answered 401", "remedy": "access" },
+            ],
+            "next_at": now.minus(Duration::from_secs(3_000)),
+        }]);
+        desk.app.desk.save_source_state("shop-reviews", "status", &behind.to_string()).await.unwrap();
+        desk.app.desk.pause_source(&manager, "shop-notes", true).await.unwrap();
+        let query = "배송 (지연 OR 안) -상자";
+        desk.app.desk.save_listening(&manager, "shop-mastodon", "delivery", query).await.unwrap();
+        let tried = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("name", "배송 이야기")
+            .append_pair("q", "배송 -포장")
+            .finish();
+        let chrome = Chrome::start();
+        for (width, height) in [(1440, 900), (360, 800)] {
+            let driver = chrome.window(width, height).await;
+            driver.goto(base(desk)).await.unwrap();
+            sign_in(desk, &driver, "MG").await;
+            for (lang, theme) in [("ko", "light"), ("en", "dark"), ("ko", "dark"), ("en", "light")] {
+                for (name, path) in [
+                    ("sources", "/sources".to_owned()),
+                    ("source", format!("/sources/shop-mastodon?{tried}")),
+                    ("behind", "/queue/shop-cs".to_owned()),
+                ] {
+                    open(desk, &driver, lang, theme, &path).await;
+                    picture(&driver, target.as_deref().map(Path::new), name, lang, theme, width).await;
+                }
+            }
+            assert_eq!(complaints(&driver).await, Vec::<String>::new());
+            driver.quit().await.unwrap();
+        }
+    })
+    .await;
 }

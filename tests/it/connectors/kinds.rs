@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, path::Path, sync::PoisonError};
 
-use moksori::connect::{State, Status};
+use moksori::{
+    connect::{State, Status},
+    mention::Engagement,
+};
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -204,6 +207,24 @@ async fn a_thread_is_followed_while_it_is_open_and_its_end_is_a_delete() {
     assert_eq!(follow.step().await.unwrap().items, 0, "known");
 }
 
+#[tokio::test]
+async fn a_post_that_spreads_is_told_once_for_each_count() {
+    let bench = Bench::new(&path("thread")).await;
+    let (tray, through) = home();
+    let (_, mut pollers) = started(&bench, &through, None);
+    let at = Time::parse("2026-11-20T03:00:00Z").unwrap().0;
+    let counted = |likes| Some(Engagement { replies: 0, shares: 0, likes });
+    let post = |likes| Watched { native_id: "u:1".into(), local_ref: "1".into(), version: at, engagement: counted(likes) };
+    let again = pollers.iter_mut().find(|poller| poller.stream_name() == "again").unwrap();
+    for (known, news) in [(3, 1), (900, 0)] {
+        tray.with(|kept| kept.watched = vec![post(known)]);
+        assert_eq!(again.step().await.unwrap().items, news, "{known}");
+        bench.clock.advance(Duration::from_secs(60));
+    }
+    let told = tray.with(|kept| std::mem::take(&mut kept.mentions));
+    assert_eq!((told[0].op, told[0].engagement), (Op::Metrics, counted(900)));
+}
+
 fn reply(id: i64, text: &str, summoned: bool) -> Outgoing {
     Outgoing {
         id: ReplyId(id),
@@ -351,20 +372,45 @@ async fn a_live_stream_that_breaks_is_opened_again_and_its_gap_is_filled() {
         }],
     };
     let files = BTreeMap::from([("live".to_owned(), file)]);
-    let connect = Arc::new(Connect::new(&config, &files, through, Clock::System, metrics()).unwrap());
+    let clock = Clock::by_hand(START);
+    let connect = Arc::new(Connect::new(&config, &files, through, clock.clone(), metrics()).unwrap());
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let (_due, replies) = tokio::sync::watch::channel(0);
     let running = tokio::spawn(connect.run("a".to_owned(), replies, Duration::ZERO, stopping));
     let wanted: BTreeSet<String> = ["u:1", "u:5", "u:6", "u:7"].map(str::to_owned).into();
     let found = || tray.with(|kept| kept.mentions.iter().map(|one| one.native_id.clone()).collect::<Vec<_>>());
-    let mut turns = 0;
-    while found().into_iter().collect::<BTreeSet<_>>() != wanted {
-        turns += 1;
-        assert!(turns < 1_000, "{:?} of {wanted:?}; asked {:?}", found(), asked.lock().unwrap());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let all_found = async {
+        while found().into_iter().collect::<BTreeSet<_>>() != wanted {
+            clock.advance(Duration::from_millis(10));
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(20), all_found).await;
+    assert!(in_time.is_ok(), "{:?} of {wanted:?}; asked {:?}", found(), asked.lock().unwrap());
     stop.send(true).unwrap();
     tokio::time::timeout(Duration::from_secs(5), running).await.expect("it stops at once").unwrap();
     let all = found();
     assert_eq!(all.len(), wanted.len(), "what the walk knows is not brought again: {all:?}");
+}
+
+#[tokio::test]
+async fn a_post_with_a_number_below_the_mark_that_shows_late_is_found_within_the_overlap() {
+    let text = std::fs::read_to_string(path("search")).unwrap();
+    let overlapping = text.replace("cost = 2", "overlap = 1").replace(
+        "query = { since_id = \"1000\" }\nbody = '{\"meta\": {\"result_count\": 0}}'",
+        "query = { since_id = \"999\" }\nbody = '{\"data\": [{\"id\": \"1000\", \"author_id\": \"7\"}, \
+         {\"id\": \"999\", \"author_id\": \"8\", \"text\": \"x\"}, \
+         {\"id\": \"999.5\", \"author_id\": \"9\", \"text\": \"한빛전자 늦게 보임\"}]}'",
+    );
+    assert_ne!(text, overlapping);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("search.toml"), overlapping).unwrap();
+    let bench = Bench::new(&folder.path().join("search.toml")).await;
+    let (tray, through) = home();
+    let (_, mut pollers) = started(&bench, &through, None);
+    pollers[0].step().await.unwrap();
+    bench.playback.asked();
+    wait(&bench, &pollers[0]);
+    assert_eq!(pollers[0].step().await.unwrap().items, 1, "{:?}", bench.playback.asked());
+    assert_eq!(tray.with(|kept| kept.mentions.last().unwrap().native_id.clone()), "999.5");
 }

@@ -75,8 +75,13 @@ pub async fn run_on<F: AsyncFnOnce(&mut Desk)>(clock: Clock, story: F) {
 
 /// Runs a story on a fresh desk whose configuration is the sample shop's with `changes`.
 pub async fn run_with<F: AsyncFnOnce(&mut Desk)>(clock: Clock, changes: impl FnOnce(&mut Config), story: F) {
-    let dir = tempfile::tempdir().unwrap();
     let sample = sample(&clock).await;
+    run_at(sample, clock, changes, story).await;
+}
+
+/// The same on a platform that is there already.
+pub async fn run_at<F: AsyncFnOnce(&mut Desk)>(sample: Sample, clock: Clock, changes: impl FnOnce(&mut Config), story: F) {
+    let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path(), &sample);
     changes(&mut config);
     let app = App::start(config.clone(), clock.clone()).await.unwrap();

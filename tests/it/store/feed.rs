@@ -55,6 +55,9 @@ async fn the_facts_of_a_case_follow_its_mentions_and_its_clocks() {
             breached: false,
             met: false,
             answered: false,
+            answered_at: None,
+            posted_at: minutes_after_noon(0),
+            disposition: None,
             noted: false,
             media: false,
         };
@@ -62,10 +65,10 @@ async fn the_facts_of_a_case_follow_its_mentions_and_its_clocks() {
             tx.join_mention(first, joined)?;
             let mut case = tx.load_case(first)?.unwrap();
             (case.mentions, case.team, case.assignee, case.status) = (2, vip, Some(kg), Status::Open);
-            (case.label, case.notes) = (Label::Question, 1);
+            (case.label, case.notes, case.disposition) = (Label::Question, 1, Some("refund".into()));
             let late = Some(minutes_after_noon(5));
             case.clocks = vec![
-                SlaClock { state: State::Met, ..running(Kind::FirstResponse, 12) },
+                SlaClock { state: State::Met, met_at: Some(minutes_after_noon(7)), ..running(Kind::FirstResponse, 12) },
                 SlaClock { state: State::Breached, breached_at: late, ..running(Kind::Resolution, 5) },
             ];
             tx.save_case(&case)
@@ -81,6 +84,8 @@ async fn the_facts_of_a_case_follow_its_mentions_and_its_clocks() {
             breached: true,
             met: true,
             answered: true,
+            answered_at: Some(minutes_after_noon(7)),
+            disposition: Some("refund".into()),
             noted: true,
             media: true,
             ..plain.clone()

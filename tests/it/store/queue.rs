@@ -106,7 +106,7 @@ async fn a_finished_case_is_in_no_queue_and_an_empty_queue_counts_nothing() {
 }
 
 /// One case for each value that a filter can ask for, besides a plain one.
-async fn one_of_each(shop: &Shop) -> [(CaseId, QueueFilter); 9] {
+async fn one_of_each(shop: &Shop) -> [(CaseId, QueueFilter); 10] {
     let (all, kg, vip) = (shop.all(), shop.kg, shop.vip);
     let side = shop.store.catalog().account_by_key("side").unwrap().id;
     let team = shop.case("team", move |new| new.team = vip).await;
@@ -133,6 +133,13 @@ async fn one_of_each(shop: &Shop) -> [(CaseId, QueueFilter); 9] {
         tx.save_case(&case)
     })
     .await;
+    let waiting = shop.case("waiting", |_| ()).await;
+    shop.write(move |tx| {
+        let mut case = tx.load_case(waiting)?.unwrap();
+        case.status = Status::WaitingThirdParty;
+        tx.save_case(&case)
+    })
+    .await;
     let plain = shop.case("plain", |_| ()).await;
     [
         (team, QueueFilter { teams: vec![vip], ..all.clone() }),
@@ -143,6 +150,7 @@ async fn one_of_each(shop: &Shop) -> [(CaseId, QueueFilter); 9] {
         (platform, QueueFilter { platform: Some("village".into()), ..all.clone() }),
         (whole, QueueFilter { platform: Some("hamlet".into()), ..all.clone() }),
         (mine, QueueFilter { owner: Owner::Agent(kg), ..all.clone() }),
+        (waiting, QueueFilter { status: Some(Status::WaitingThirdParty), ..all.clone() }),
         (plain, all),
     ]
 }
@@ -151,14 +159,14 @@ async fn one_of_each(shop: &Shop) -> [(CaseId, QueueFilter); 9] {
 async fn each_filter_leaves_what_it_says_and_the_figures_agree() {
     on_both(async |shop| {
         let each = one_of_each(shop).await;
-        for (id, filter) in &each[..8] {
+        for (id, filter) in &each[..9] {
             assert_eq!(shop.queue(filter.clone()).await, [*id], "{filter:?}");
             assert_eq!(shop.counts(filter.clone()).await.open, 1, "{filter:?}");
         }
-        assert_eq!(shop.queue(shop.all()).await.len(), 9);
+        assert_eq!(shop.queue(shop.all()).await.len(), 10);
         let nobody = QueueFilter { owner: Owner::Nobody, ..shop.all() };
-        assert_eq!(shop.queue(nobody.clone()).await.len(), 8);
-        assert_eq!((shop.counts(nobody).await.unclaimed, shop.counts(shop.all()).await.unclaimed), (8, 8));
+        assert_eq!(shop.queue(nobody.clone()).await.len(), 9);
+        assert_eq!((shop.counts(nobody).await.unclaimed, shop.counts(shop.all()).await.unclaimed), (9, 9));
         let nothing = [
             QueueFilter::default(),
             QueueFilter { teams: vec![TeamId(99)], ..shop.all() },
@@ -174,7 +182,7 @@ async fn each_filter_leaves_what_it_says_and_the_figures_agree() {
         }
         let mut teams = shop.read(|reader| reader.open_by_team()).await;
         teams.sort_unstable();
-        assert_eq!(teams, [(shop.care, 8), (shop.vip, 1)]);
+        assert_eq!(teams, [(shop.care, 9), (shop.vip, 1)]);
     })
     .await;
 }
@@ -187,6 +195,7 @@ async fn filters_narrow_each_other() {
             teams: vec![vip],
             label: Some(Label::Question),
             unsure: true,
+            status: Some(Status::New),
             lang: Some(Lang::Ko),
             platform: Some("town".into()),
             account: Some(shop.account),

@@ -1,0 +1,130 @@
+//! The check of candidates as a tantivy query: what the pairs find, if the text itself agrees.
+
+use std::{fmt, sync::Arc};
+
+use tantivy::{
+    DocId, DocSet, Score, TERMINATED, TantivyDocument, TantivyError,
+    index::SegmentReader,
+    query::{EnableScoring, Explanation, Query, Scorer, Weight},
+    schema::{Field, Value},
+    store::StoreReader,
+};
+
+use super::{
+    check::{Pattern, Text},
+    tokens::Cutter,
+};
+
+/// Blocks of texts that a query keeps at hand.
+const BLOCKS: usize = 8;
+
+/// Posts that `candidates` finds and in whose text one of the patterns stands.
+pub(super) struct Checked {
+    pub(super) candidates: Box<dyn Query>,
+    pub(super) patterns: Arc<[Pattern]>,
+    pub(super) text: Field,
+}
+
+impl Clone for Checked {
+    fn clone(&self) -> Checked {
+        Checked { candidates: self.candidates.box_clone(), patterns: Arc::clone(&self.patterns), text: self.text }
+    }
+}
+
+impl fmt::Debug for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Checked({:?})", self.candidates)
+    }
+}
+
+impl Query for Checked {
+    fn weight(&self, scoring: EnableScoring<'_>) -> tantivy::Result<Box<dyn Weight>> {
+        let candidates = self.candidates.weight(scoring)?;
+        Ok(Box::new(CheckedWeight { candidates, patterns: Arc::clone(&self.patterns), text: self.text }))
+    }
+}
+
+struct CheckedWeight {
+    candidates: Box<dyn Weight>,
+    patterns: Arc<[Pattern]>,
+    text: Field,
+}
+
+impl Weight for CheckedWeight {
+    fn scorer(&self, reader: &SegmentReader, boost: Score) -> tantivy::Result<Box<dyn Scorer>> {
+        let mut scorer = CheckedScorer {
+            candidates: self.candidates.scorer(reader, boost)?,
+            patterns: Arc::clone(&self.patterns),
+            texts: reader.get_store_reader(BLOCKS)?,
+            text: self.text,
+            cutter: Cutter::for_posts(),
+        };
+        let first = scorer.candidates.doc();
+        scorer.settle(first);
+        Ok(Box::new(scorer))
+    }
+
+    fn explain(&self, reader: &SegmentReader, doc: DocId) -> tantivy::Result<Explanation> {
+        let mut scorer = self.scorer(reader, 1.0)?;
+        if scorer.doc() > doc || scorer.seek(doc) != doc {
+            return Err(TantivyError::InvalidArgument(format!("document #({doc}) does not match")));
+        }
+        Ok(Explanation::new("Checked", scorer.score()))
+    }
+}
+
+struct CheckedScorer {
+    candidates: Box<dyn Scorer>,
+    patterns: Arc<[Pattern]>,
+    texts: StoreReader,
+    text: Field,
+    cutter: Cutter,
+}
+
+impl CheckedScorer {
+    /// The first of the candidates from `doc` on that passes.
+    fn settle(&mut self, mut doc: DocId) -> DocId {
+        while doc != TERMINATED && !self.passes(doc) {
+            doc = self.candidates.advance();
+        }
+        doc
+    }
+
+    /// A text that cannot be read passes: finding too much is better than hiding a post.
+    fn passes(&mut self, doc: DocId) -> bool {
+        let Ok(document) = self.texts.get::<TantivyDocument>(doc) else { return true };
+        let text = document.get_first(self.text).and_then(|value| value.as_str());
+        text.is_none_or(|text| Text::new(text, &mut self.cutter).matches(&self.patterns))
+    }
+}
+
+impl DocSet for CheckedScorer {
+    fn advance(&mut self) -> DocId {
+        let next = self.candidates.advance();
+        self.settle(next)
+    }
+
+    fn seek(&mut self, target: DocId) -> DocId {
+        let next = self.candidates.seek(target);
+        self.settle(next)
+    }
+
+    fn doc(&self) -> DocId {
+        self.candidates.doc()
+    }
+
+    fn size_hint(&self) -> u32 {
+        self.candidates.size_hint()
+    }
+
+    fn cost(&self) -> u64 {
+        // Each candidate is read, so others should lead.
+        self.candidates.cost().saturating_mul(8)
+    }
+}
+
+impl Scorer for CheckedScorer {
+    fn score(&mut self) -> Score {
+        self.candidates.score()
+    }
+}

@@ -1,0 +1,136 @@
+//! They did not write to us: a post that names the brand and mentions nobody is found by listening, its homonym is not.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{Json, Router, extract::Query, routing::get};
+use moksori::{
+    clock::{Clock, Time},
+    connect::AccountConfig,
+    staff::Role,
+};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{kit, sources::Browser};
+
+/// A platform whose search knows words and nothing else: exclusions are ours to keep.
+const SQUARE: &str = r#"
+connector = "square"
+format = 1
+instance = "{{ account.host }}"
+recorded_queries = [{ name = "brand", text = "솔방울" }]
+
+[dialect]
+and = " "
+
+[map]
+native_id = "$.id"
+author_id = "$.by"
+text = "$.text"
+posted_at = "$.at"
+time_as = "unix_ms"
+
+[[stream]]
+name = "search"
+path = "/search"
+query = { q = "{{ query.text }}" }
+per_query = true
+records = "$.posts[*]"
+cursor = "$.id"
+order = "newest_first"
+
+[[recorded]]
+path = "/search"
+body = '{"posts": []}'
+"#;
+
+type Posts = Arc<Mutex<Vec<Value>>>;
+
+/// Starts the platform; its newest post comes first.
+async fn square(posts: Posts) -> url::Url {
+    let search = move |Query(asked): Query<Vec<(String, String)>>| {
+        let posts = posts.lock().unwrap().clone();
+        let words: Vec<String> =
+            asked.iter().find(|(name, _)| name == "q").map_or("", |(_, q)| q).split(' ').map(str::to_owned).collect();
+        let has = |post: &&Value| words.iter().all(|word| post["text"].as_str().unwrap().contains(word.as_str()));
+        let found: Vec<Value> = posts.iter().rev().filter(has).cloned().collect();
+        async move { Json(json!({ "posts": found })) }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/search", get(search))).await.unwrap() });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_mentions_nobody_is_found_and_its_homonym_is_held_back() {
+    let posts = Posts::default();
+    let base = square(Arc::clone(&posts)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("connectors/mastodon.toml");
+    std::fs::copy(root, folder.path().join("mastodon.toml")).unwrap();
+    std::fs::write(folder.path().join("square.toml"), SQUARE).unwrap();
+    let changes = |config: &mut moksori::config::Config| {
+        config.connect.directory = folder.path().to_owned();
+        let account = AccountConfig {
+            base: Some(base),
+            allow_private: true,
+            interval: std::time::Duration::from_secs(1),
+            ..AccountConfig::new("shop-square", "square")
+        };
+        config.brands[0].accounts.push(account);
+    };
+    kit::run_with(Clock::by_hand(kit::noon()), changes, async |desk| {
+        desk.hire("MG", Role::Manager).await;
+        let manager = Browser::of(desk, "MG").await;
+        let say = |id: &str, text: &str, at: Time| {
+            posts.lock().unwrap().push(json!({ "id": id, "by": format!("author-{id}"), "text": text, "at": at.0 }));
+        };
+        say("1", "솔방울 배송이 또 늦네. 일주일째 안 와서 화나요", desk.clock.now());
+        say("2", "솔방울 주우러 산에 갔다가 배송 기사님을 만났다", desk.clock.now());
+
+        // It is tried on the past before it is saved: nothing has been collected yet.
+        let home = "/sources/shop-square";
+        let query = "솔방울 배송 -산";
+        let tried = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("name", "brand name")
+            .append_pair("q", query)
+            .finish();
+        let (status, page) = manager.get(&format!("{home}?{tried}")).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(page.contains("would have caught 0"), "{page}");
+        let fields = [("name", "brand name"), ("q", query)];
+        assert_eq!(manager.post(home, &format!("{home}/listen"), &fields).await, StatusCode::SEE_OTHER);
+
+        let row = desk.case_saying("또 늦네").await;
+        assert!(!row.mention.addressed, "nobody wrote to us");
+        let (_, page) = manager.get(&format!("/cases/{}", row.case.id.0)).await;
+        assert!(page.contains("Caught by &#39;brand name&#39; of Pinecone Market") || page.contains("brand name"), "{page}");
+        assert!(page.contains("Not written to us"), "how to answer such a post is shown: {page}");
+        for _ in 0..40 {
+            desk.clock.advance(std::time::Duration::from_millis(250));
+            kit::breathe().await;
+        }
+        assert_eq!(desk.totals().await.mentions, 1, "the homonym is no mention at all");
+        desk.until("the past knows it now", async |_| {
+            manager.get(&format!("{home}?{tried}")).await.1.contains("would have caught 1").then_some(())
+        })
+        .await;
+
+        // What is paused brings nothing; what goes on brings what came meanwhile.
+        assert_eq!(manager.post("/sources", &format!("{home}/pause"), &[]).await, StatusCode::SEE_OTHER);
+        for _ in 0..20 {
+            desk.clock.advance(std::time::Duration::from_millis(250));
+            kit::breathe().await;
+        }
+        say("3", "솔방울 배송 상자가 찢어져서 왔어요. 환불해 주세요", desk.clock.now());
+        for _ in 0..40 {
+            desk.clock.advance(std::time::Duration::from_millis(250));
+            kit::breathe().await;
+        }
+        assert_eq!(desk.totals().await.mentions, 1, "paused");
+        assert_eq!(manager.post("/sources", &format!("{home}/resume"), &[]).await, StatusCode::SEE_OTHER);
+        desk.case_saying("찢어져서").await;
+    })
+    .await;
+}
