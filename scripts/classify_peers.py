@@ -30,9 +30,11 @@ def in_environment():
 
 
 def per_cpu_second(judge, texts):
-    """Texts by processor time, over three seconds of it."""
+    """Texts by processor time: the first time they are seen, and when they come again for three seconds."""
+    begun = time.process_time()
     for text in texts:
         judge(text)
+    first = round(len(texts) / (time.process_time() - begun))
     begun, judged = time.process_time(), 0
     while True:
         for text in texts:
@@ -40,7 +42,7 @@ def per_cpu_second(judge, texts):
         judged += len(texts)
         spent = time.process_time() - begun
         if spent >= 3:
-            return round(judged / spent)
+            return {"first": first, "again": round(judged / spent)}
 
 
 def literal_patterns(rules):
@@ -65,17 +67,18 @@ def main():
     posts, texts = [], []
     for path in sorted(rules.glob("corpus/*/*.jsonl")):
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if path.stem == "telecom":
-            texts += [row["text"] for row in rows]
-        else:
-            posts += rows
+        texts += [row["text"] for row in rows]
+        posts += [row for row in rows if path.stem != "telecom"]
     flat = [" ".join(text.lower().split()) for text in texts]
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.writelines(f"__label__{row['label']} {' '.join(row['text'].lower().split())}\n" for row in posts)
         file.flush()
         options = {"dim": 32, "epoch": 8, "lr": 0.5, "minn": 2, "maxn": 4, "bucket": 200_000, "thread": 1, "verbose": 0}
         model = fasttext.train_supervised(file.name, **options)
-    regexes = re2.Set.SearchSet()
+    # What RE2 has by default is too little for these rules: it would forget and start again with every text.
+    memory = re2.Options()
+    memory.max_mem = 512 << 20
+    regexes = re2.Set.SearchSet(memory)
     lines = Path(chosen).read_text(encoding="utf-8").splitlines() if chosen else None
     patterns = [line.split("\t", 1)[1] for line in lines if line.strip()] if lines else literal_patterns(rules)
     refused = 0
@@ -85,16 +88,18 @@ def main():
         except re2.error:
             refused += 1
     regexes.Compile()
+
     def both(text):
         regexes.Match(text)
         model.predict(text)
     figures = {
         "texts": len(texts),
         "patterns": len(patterns) - refused,
-        "fasttext_per_cpu_second": per_cpu_second(model.predict, flat),
-        "re2_set_per_cpu_second": per_cpu_second(regexes.Match, flat),
+        "fasttext_per_cpu_second": per_cpu_second(model.predict, flat)["again"],
         "both_per_cpu_second": per_cpu_second(both, flat),
+        "re2_set_per_cpu_second": per_cpu_second(regexes.Match, flat)["again"],
     }
+    assert any(regexes.Match(text) for text in flat), "the set finds nothing"
     print(json.dumps(figures))
 
 

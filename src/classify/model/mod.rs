@@ -110,8 +110,18 @@ pub struct Opinion {
     pub words: Vec<(Range<usize>, Label, f32)>,
 }
 
+/// Buffers of one thread, used again for the next text.
+#[derive(Default)]
+struct Desk {
+    reader: Reader,
+    /// The weights of each piece.
+    rows: Vec<[f32; LABELS]>,
+    /// What each byte of the text weighs for one label.
+    spread: Vec<f32>,
+}
+
 thread_local! {
-    static READER: RefCell<(Reader, Vec<f32>)> = RefCell::default();
+    static DESK: RefCell<Desk> = RefCell::default();
 }
 
 impl Model {
@@ -137,11 +147,14 @@ impl Model {
     pub fn read(&self, text: &str, lang: Lang, signs: &Signs<'_>) -> Option<Opinion> {
         let index = self.card.tables.iter().position(|table| table.lang == lang)?;
         let table = &self.card.tables[index];
-        READER.with_borrow_mut(|(reader, spread)| {
-            reader.read_all(text, signs);
-            let scores = self.scores(index, reader);
+        DESK.with_borrow_mut(|desk| {
+            desk.reader.read_all(text, signs);
+            desk.rows.clear();
+            desk.rows.extend(desk.reader.pieces.iter().map(|piece| self.row(index, piece.hash)));
+            let values = values(&desk.reader.counts());
+            let scores = scores(&desk.reader, &desk.rows, &values);
             let probabilities = softmax(std::array::from_fn(|label| (scores[label] + signs.nudge[label]) / table.temperature));
-            let words = self.words(index, reader, text, top(&probabilities), spread);
+            let words = words(desk, text, &values, top(&probabilities));
             Some(Opinion { probabilities, unsure_below: table.unsure_below, words })
         })
     }
@@ -152,51 +165,44 @@ impl Model {
         let bytes = &self.bytes.as_slice()[at..at + LABELS];
         std::array::from_fn(|label| weights[usize::from(bytes[label])])
     }
+}
 
-    fn scores(&self, index: usize, reader: &Reader) -> [f32; LABELS] {
-        let mut kinds = [[0.0_f32; LABELS]; Kind::COUNT];
-        for piece in &reader.pieces {
-            let row = self.row(index, piece.hash);
-            let sums = &mut kinds[piece.kind as usize];
-            for label in 0..LABELS {
-                sums[label] += row[label];
-            }
+fn scores(reader: &Reader, rows: &[[f32; LABELS]], values: &[f32; Kind::COUNT]) -> [f32; LABELS] {
+    let mut kinds = [[0.0_f32; LABELS]; Kind::COUNT];
+    for (piece, row) in reader.pieces.iter().zip(rows) {
+        let sums = &mut kinds[piece.kind as usize];
+        for label in 0..LABELS {
+            sums[label] += row[label];
         }
-        let values = values(&reader.counts());
-        std::array::from_fn(|label| kinds.iter().zip(values).map(|(sums, value)| sums[label] * value).sum())
     }
+    std::array::from_fn(|label| kinds.iter().zip(values).map(|(sums, value)| sums[label] * value).sum())
+}
 
-    /// The words that speak most for `label`, and the one that speaks most against it.
-    fn words(
-        &self,
-        index: usize,
-        reader: &Reader,
-        text: &str,
-        label: usize,
-        spread: &mut Vec<f32>,
-    ) -> Vec<(Range<usize>, Label, f32)> {
-        let values = values(&reader.counts());
-        spread.clear();
-        spread.resize(text.len() + 1, 0.0);
-        for piece in reader.pieces.iter().filter(|piece| piece.to > piece.from) {
-            let row = self.row(index, piece.hash);
-            let mean = row.iter().sum::<f32>() / LABELS as f32;
-            let weight = (row[label] - mean) * values[piece.kind as usize];
-            let share = weight / (piece.to - piece.from) as f32;
-            for place in &mut spread[piece.from as usize..piece.to as usize] {
-                *place += share;
-            }
-        }
-        let mut words: Vec<(Range<usize>, f32)> = Vec::new();
-        for word in reader.words_of() {
-            let weight = spread[word.clone()].iter().sum();
-            words.push((word, weight));
-        }
-        words.sort_by(|a, b| b.1.total_cmp(&a.1));
-        words.truncate(3);
-        words.retain(|(_, weight)| *weight >= 0.1);
-        words.into_iter().map(|(place, weight)| (place, Label::ALL[label], weight)).collect()
+/// The words that speak most for `label`.
+fn words(desk: &mut Desk, text: &str, values: &[f32; Kind::COUNT], label: usize) -> Vec<(Range<usize>, Label, f32)> {
+    let Desk { reader, rows, spread } = desk;
+    // The slope of what each byte weighs: a piece adds its share where it begins and takes it away where it ends.
+    spread.clear();
+    spread.resize(text.len() + 1, 0.0);
+    for (piece, row) in reader.pieces.iter().zip(rows.iter()).filter(|(piece, _)| piece.to > piece.from) {
+        let mean = row.iter().sum::<f32>() / LABELS as f32;
+        let share = (row[label] - mean) * values[piece.kind as usize] / (piece.to - piece.from) as f32;
+        spread[piece.from as usize] += share;
+        spread[piece.to as usize] -= share;
     }
+    let mut level = 0.0;
+    for place in spread.iter_mut() {
+        level += *place;
+        *place = level;
+    }
+    let mut words: Vec<(Range<usize>, Label, f32)> = reader
+        .words_of()
+        .map(|word| (word.clone(), Label::ALL[label], spread[word].iter().sum()))
+        .filter(|(_, _, weight)| *weight >= 0.1)
+        .collect();
+    words.sort_by(|a, b| b.2.total_cmp(&a.2));
+    words.truncate(3);
+    words
 }
 
 /// What one piece of each kind counts: a kind counts the same in a short text and nearly so in a long one.
