@@ -3,7 +3,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: bench-engines demo test chaos bench eval platforms screenshots setup
+.PHONY: bench-engines demo test chaos bench eval platforms screenshots search-eval setup
 
 # Three sample brands on 127.0.0.1; prints one link. make demo ARGS="--listen 127.0.0.1:8080 --for 60s"
 demo:
@@ -46,6 +46,12 @@ eval:
 	@scripts/setup.sh build
 	$(CARGO) run --locked --release -- eval --leave-out $(ARGS)
 	scripts/baseline.py rules
+
+# Recall and precision of the search over tests/search: the table of docs/search.md.
+search-eval:
+	@scripts/setup.sh build
+	$(CARGO) build --locked
+	python3 scripts/search-eval.py $${CARGO_TARGET_DIR:-target}/debug/moksori
 
 # Every page in both languages, light and dark, wide and narrow, into docs/images/.
 screenshots:

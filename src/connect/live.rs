@@ -108,6 +108,16 @@ impl Connection {
     }
 }
 
+impl Poller {
+    /// Its live connection, unless the file leaves it to the account, whose settings make an empty path of it.
+    pub(super) fn live(&self) -> Option<Live> {
+        let live = self.stream().live.clone()?;
+        let path = live.path.render(&self.account.values(self.topic_values("")));
+        // One that cannot be rendered is reported when it is opened.
+        (!path.is_ok_and(|path| path.is_empty())).then_some(live)
+    }
+}
+
 /// The name of the resume value.
 fn name(poller: &Poller) -> String {
     format!("{}/live", poller.cursor_name())

@@ -186,7 +186,7 @@ impl Connect {
             let mut tasks = JoinSet::new();
             if !paused {
                 for poller in self.pollers_of(&account, heard) {
-                    match poller.stream().live.clone() {
+                    match poller.live() {
                         Some(live) => tasks.spawn(keep_listening(poller, live, self.clock.clone(), shutdown.clone())),
                         None => tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone())),
                     };

@@ -13,6 +13,9 @@ use crate::{
     text,
 };
 
+/// Who writes to another account of the same brand within this asks the same: one case, one answer.
+const ASKS_AROUND: Duration = Duration::from_secs(30 * 60);
+
 /// A mention with everything that the pipeline found out about it.
 #[derive(Clone, Debug)]
 pub struct Judged {
@@ -309,17 +312,22 @@ impl Ledger<'_, '_> {
             self.mention_event(None, mention, Actor::Customer, EventKind::Folded);
             return Ok("folded");
         }
-        // Too short a text looks like every other short text; a stranger has no other case.
-        if !stranger && judged.masked.chars().count() >= 12 {
-            let twin = self
-                .tx
-                .other_cases(finding.brand, contact)?
-                .into_iter()
-                .find(|(_, signature)| text::alike(*signature, judged.signature));
+        // A stranger has no other case.
+        let others = if stranger { Vec::new() } else { self.tx.other_cases(finding.brand, contact)? };
+        for (id, signature) in others {
+            // Too short a text looks like every other short text.
+            let twin = judged.masked.chars().count() >= 12 && text::alike(signature, judged.signature);
+            if !twin && !finding.addressed {
+                continue;
+            }
             // Somebody may have resolved it since.
-            if let Some((id, _)) = twin
-                && let Some(case) = self.tx.load_case(id)?.filter(|case| case.status.unfinished())
-            {
+            let Some(mut case) = self.tx.load_case(id)?.filter(|case| case.status.unfinished()) else { continue };
+            let elsewhere = finding.addressed && case.account != finding.account;
+            if twin || (elsewhere && self.now().since(case.opened_at) <= ASKS_AROUND) {
+                // Who was asked last answers, once for all.
+                if elsewhere {
+                    case.account = finding.account;
+                }
                 return self.join(case, judged, mention);
             }
         }

@@ -7,15 +7,15 @@
 use std::ops::Range;
 
 use super::{
-    korean::{Class, hangul, particle, verb},
+    korean::{self, Class, hangul, particle, verb},
     lexicon::{Kind, Lattice, Lexicon, MAX_RUN},
     tokens::{Atom, Cutter},
 };
 
 /// How much dearer the reading with the word may be than the cheapest, by the number of its syllables.
-const MARGIN: [i32; 4] = [0, 10, 90, 110];
-/// The same for one syllable with which a word begins.
-const SINGLE_MARGIN: i32 = 30;
+const MARGIN: [i32; 4] = [0, 10, 60, 110];
+/// The same where a word begins.
+const FIRST_MARGIN: [i32; 4] = [0, 30, 160, 160];
 
 /// Words that the lexicon or the eye takes for compounds of shorter ones.
 const OPAQUE: [&str; 46] = [
@@ -313,7 +313,7 @@ impl<'a> Text<'a> {
         if length >= 4 {
             return true;
         }
-        let margin = if length == 1 && self.begins(start) { SINGLE_MARGIN } else { MARGIN[length] };
+        let margin = if self.begins(start) { FIRST_MARGIN } else { MARGIN }[length];
         self.noun_gap(start, end) <= margin
     }
 
@@ -351,6 +351,12 @@ impl<'a> Text<'a> {
         }
         let run = self.run(first);
         let chars = self.chars(run.clone());
+        let attached = length == 1 && char_of(self.atoms[first].unit).is_some_and(|char| ATTACHED.contains(char));
+        let alone = length == 1 && !self.begins(first);
+        let adverb = first.checked_sub(1).and_then(|at| char_of(self.atoms[at].unit));
+        if alone && !attached && !(adverb.is_some_and(|char| BEFORE_VERBS.contains(char)) && self.begins(first - 1)) {
+            return false;
+        }
         let mut from = first - run.start;
         // 볼만하다: the verb in front says what 만 is.
         if chars.get(from) == Some(&'만') && length >= 2 {
@@ -368,14 +374,20 @@ impl<'a> Text<'a> {
             return true;
         }
         let nominal = last.and_then(hangul::split).is_some_and(|(_, _, tail)| tail == hangul::T_M);
-        let attached = length == 1 && char_of(self.atoms[first].unit).is_some_and(|char| ATTACHED.contains(char));
         let gap = Lattice::new(&chars, None).gap(|node| {
             let goes_on = node.to > to && verb::follows(shape, last.as_ref(), chars.get(to).copied());
             // 팔아먹고, 올라가: verbs of their own that begin with this one.
-            let compound = shape == verb::Shape::Open || matches!(chars.get(to), Some('아' | '어'));
+            let compound =
+                shape == verb::Shape::Open || shape == verb::Shape::Base && matches!(chars.get(to), Some('아' | '어'));
             let verbal = match node.entry.kind {
                 Kind::Stem | Kind::Auxiliary => node.to == to || goes_on && compound,
-                Kind::StemAnd => node.to == to || goes_on,
+                // 사라진 begins with 사 and is another verb.
+                Kind::StemAnd => {
+                    let own = || korean::stem_length(&chars[from..node.to]) <= to - from;
+                    let helped = compound && shape != verb::Shape::Open
+                        || length >= 2 && matches!(shape, verb::Shape::Open | verb::Shape::Either);
+                    node.to == to || goes_on && (helped || own())
+                }
                 // 도움, 슬픔.
                 Kind::Determiner => node.to == to && shape == verb::Shape::Closed,
                 Kind::Adverb => goes_on && length >= 2,
@@ -385,7 +397,11 @@ impl<'a> Text<'a> {
             node.from == from && verbal
         });
         // What stands behind a number counts it: 3기.
-        let margin = if self.begins(start) && (start == 0 || self.atoms[start].apart) { VERB_MARGIN } else { INNER_MARGIN };
+        let margin = match shape {
+            _ if alone || self.begins(start) && (start == 0 || self.atoms[start].apart) => VERB_MARGIN,
+            verb::Shape::Closed => [0, 0, 20],
+            _ => INNER_MARGIN,
+        };
         attached || gap <= margin[length.min(2)]
     }
 }

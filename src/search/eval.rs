@@ -16,7 +16,7 @@ use tantivy::{
     collector::DocSetCollector,
     query::{BooleanQuery, EmptyQuery, Occur, PhraseQuery, Query as Tantivy, TermQuery},
     schema::{Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value},
-    tokenizer::{TextAnalyzer, TokenStream},
+    tokenizer::{LowerCaser, RemoveLongFilter, SimpleTokenizer, TextAnalyzer, TokenStream},
 };
 
 use super::{
@@ -116,7 +116,11 @@ pub fn evaluate(docs: &Path, queries: &Path, engine: Engine, scratch: &Path, out
     let queries: Vec<Asked> = lines(queries, "{\"id\": …, \"query\": …}")?;
     let answered = match engine {
         Engine::Moksori => ours(&docs, &queries, scratch, out),
-        Engine::Default => plain(&docs, &queries, TextAnalyzer::default(), out),
+        Engine::Default => {
+            let words =
+                TextAnalyzer::builder(SimpleTokenizer::default()).filter(RemoveLongFilter::limit(40)).filter(LowerCaser);
+            plain(&docs, &queries, words.build(), out)
+        }
         Engine::Pairs => plain(&docs, &queries, TextAnalyzer::from(Cutter::for_posts()), out),
     };
     if scratch.exists() {

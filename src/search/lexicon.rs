@@ -244,8 +244,10 @@ impl Lattice {
                 }
             }
         }
-        let makers =
-            run.iter().enumerate().filter(|(_, char)| "꾸꿔꾼꿀나났난날하해했한할되돼됐된될시받당스없있".contains(**char));
+        let makers = run
+            .iter()
+            .enumerate()
+            .filter(|(_, char)| "추췄춘출꾸꿔꾼꿀나났난날하해했한할되돼됐된될시받당스없있".contains(**char));
         let makes_verbs = makers.fold(0, |bits, (at, _)| bits | 1 << at);
         let mut lattice = Lattice { nodes, best: FAR, makes_verbs };
         lattice.weigh(lexicon, run.len());

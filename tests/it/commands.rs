@@ -138,3 +138,60 @@ fn a_demo_ends_by_itself_with_a_summary() {
     let mentions = said(&again).lines().find_map(|line| line.strip_prefix("mentions")?.trim().parse::<u64>().ok());
     assert!(again.status.success() && mentions < Some(count("mentions")), "{}", said(&again));
 }
+
+/// Stands in for the real servers of `demo --live`: a search and two feeds answer, the third feed does not.
+async fn open_web() -> String {
+    use axum::{Json, Router, extract::Query, http::StatusCode, routing::get};
+    use std::collections::BTreeMap;
+    let feed = |title: &str| {
+        format!(
+            "<rss version=\"2.0\"><channel><title>t</title><item><title>{title}</title><guid>{title}</guid>\
+             <pubDate>Fri, 20 Nov 2026 12:10:00 +0900</pubDate></item></channel></rss>"
+        )
+    };
+    let (tag, forum) = (feed("a tagged post about borrowck"), feed("a question of the forum"));
+    let found = serde_json::json!({ "hits": [{ "objectID": "1", "author": "dpark", "created_at_i": 1_795_000_000, "title": "borrowck, explained" }] });
+    let routes = Router::new()
+        .route("/tags/borrowck.rss", get(async move || tag))
+        .route("/posts.rss", get(async move || forum))
+        .route(
+            "/api/v1/search_by_date",
+            get(async move |Query(asked): Query<BTreeMap<String, String>>| {
+                // There is one page.
+                Json(if asked.get("page").is_some_and(|page| page == "0") { found } else { serde_json::json!({ "hits": [] }) })
+            }),
+        )
+        .route("/feed/tag/borrowck", get(async || StatusCode::BAD_GATEWAY));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_demo_says_which_servers_answer_and_goes_on_without_the_others() {
+    let base = open_web().await;
+    let dir = tempfile::tempdir().unwrap();
+    let told = tokio::task::spawn_blocking(move || {
+        let args =
+            ["demo", "--listen", "127.0.0.1:0", "--data", "demo", "--for", "8s", "--live", "#borrowck", "--live-base", &base];
+        let output = moksori(dir.path(), &args);
+        let found = moksori::queue::Store::open(
+            &dir.path().join("demo/desk"),
+            moksori::queue::Config::sqlite(1, 1_000),
+            moksori::clock::Clock::System,
+            moksori::queue::Metrics::new(&prometheus::Registry::new()).unwrap(),
+        );
+        (said(&output), output.status.success(), found.unwrap(), dir)
+    });
+    let (text, well, store, _dir) = told.await.unwrap();
+    assert!(well, "{text}");
+    for line in ["live-tag: answers", "live-hackernews: answers", "live-forum: answers", "live-feed: not reached (answered 502"]
+    {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let rows = store.read(|reader| reader.totals()).await.unwrap();
+    assert!(rows.mentions > 3, "the sample brands went on: {text}");
+    let refused = tokio::task::spawn_blocking(|| moksori(Path::new("."), &["demo", "--live", "two words"])).await.unwrap();
+    assert!(!refused.status.success() && said(&refused).contains("one word of letters"), "{}", said(&refused));
+}

@@ -435,7 +435,7 @@ async fn edits_and_deletes_of_watched_posts_are_seen_but_a_broken_list_deletes_n
     assert_eq!((found[1].op, &found[1].native_id), (Op::Delete, &stage.sample.uri(&kept[1]).unwrap()));
     assert!(found[0].version() > START.0 && found[0].matched.is_empty());
 
-    let mut again = stage.connect.pollers().into_iter().find(Poller::revisits).unwrap();
+    let mut again = stage.connect.pollers().into_iter().find(|poller| poller.stream_name() == "revisit").unwrap();
     stage.sample.fail_next(1, 503, None);
     assert!(again.step().await.is_err());
     assert_eq!(stage.tray.with(|kept| kept.mentions.len()), 0);

@@ -55,7 +55,7 @@ impl Desk {
             }
             seen.extend(found);
             assert!(Clock::System.now().since(began) < PATIENCE, "stream {stream}: {last:?}, and only {seen:#?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            Clock::System.sleep_until(Clock::System.now().plus(Duration::from_millis(50))).await;
         }
     }
 
@@ -71,7 +71,7 @@ impl Desk {
                 Ok(walk) => return walk.items,
                 Err(error) => assert!(error.is_retryable() && Clock::System.now().since(began) < PATIENCE, "{stream}: {error}"),
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            Clock::System.sleep_until(Clock::System.now().plus(Duration::from_millis(50))).await;
         }
     }
 

@@ -94,6 +94,25 @@ async fn managers_see_how_a_source_fares_and_everybody_when_it_is_behind() {
     .await;
 }
 
+/// The sample platform has no streams, as not every server of its kind has.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_live_connection_is_read_by_walks_and_is_not_behind() {
+    kit::run(async |desk| {
+        desk.hire("MG", Role::Manager).await;
+        let manager = Browser::of(desk, "MG").await;
+        let page = desk
+            .until("the connector has told of both", async |_| {
+                let (_, page) = manager.get("/sources/shop-mastodon").await;
+                (page.contains("mentions/live") && page.contains("answered 404") && page.contains("Coming in")).then_some(page)
+            })
+            .await;
+        assert!(page.contains("class=\"source\"") && !page.contains("Behind"), "{page}");
+        assert!(page.contains("reads again by itself"), "{page}");
+        assert!(!manager.get("/queue/shop-cs").await.1.contains("class=\"banner stale-source\""));
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_is_paused_resumed_and_looked_at_by_those_who_may() {
     kit::run(async |desk| {

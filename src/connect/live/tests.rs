@@ -137,3 +137,17 @@ async fn a_live_connection_goes_nowhere_that_a_request_may_not_go() {
         assert!(bench.playback.asked().is_empty(), "{target}");
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_the_account_leaves_empty_is_not_opened() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("connectors/bluesky.toml");
+    let file = Arc::new(ConnectorFile::load(&path).unwrap());
+    for (jetstream, opened) in [("", false), ("wss://jetstream2.us-east.bsky.network/subscribe", true)] {
+        let mut config = test_account(&file, &"http://127.0.0.1:9".parse().unwrap());
+        config.settings.insert("jetstream".into(), jetstream.into());
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let account = Account::new(file.clone(), config, OwnIds::default(), Clock::System, metrics).unwrap();
+        let pollers = Poller::of(&account, &Home::Tray(Arc::default())).unwrap();
+        assert_eq!(pollers.iter().any(|poller| poller.live().is_some()), opened, "{jetstream:?}");
+    }
+}

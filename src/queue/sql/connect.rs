@@ -18,8 +18,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/postgres/0002_engines.sql"),
     include_str!("../migrations/postgres/0003_sources.sql"),
     include_str!("../migrations/postgres/0004_listening.sql"),
-    include_str!("../migrations/postgres/0005_learning.sql"),
-    include_str!("../migrations/postgres/0006_searches.sql"),
+    include_str!("../migrations/postgres/0005_searches.sql"),
+    include_str!("../migrations/postgres/0006_learning.sql"),
 ];
 
 /// Held while a schema is brought up to date.

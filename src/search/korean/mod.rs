@@ -263,6 +263,16 @@ fn predicate(found: &mut Vec<Alternative>, run: &[char], head: &[Node], last: No
     }
 }
 
+/// How many syllables of an inflected word are its stem, in the longest reading.
+pub(crate) fn stem_length(word: &[char]) -> usize {
+    let suits = |length: &usize| {
+        let (surface, next) = (&word[..*length], word.get(*length).copied());
+        let fits = |form: &Form| form.text == surface && verb::follows(form.shape, form.text.last(), next);
+        verb::lemmas(surface, true).iter().any(|stem| verb::forms(stem).iter().any(fits))
+    };
+    (1..=word.len()).rev().find(suits).unwrap_or(0)
+}
+
 /// The stems that a predicate may have, by its longest surface stem.
 pub(crate) fn stems(predicate: &[char], auxiliary: bool) -> Vec<Vec<char>> {
     // 잃어버렸다: a verb of its own, whether the lexicon has it or not.

@@ -280,9 +280,10 @@ pub(crate) fn follows(shape: Shape, last: Option<&char>, next: Option<char>) -> 
         Shape::Open => "있잇요서도야라다주보버드놓두가오지졌져질진질갔왔줘줬줄준줍봐봤볼본봄놔놨둬뒀둘둔댔대선섬옄용염여셔서써쓰쪄도돌볼버드달놓내냈낸낼낸나난났날먹치쳐친칠쳤죽죠줌본볼봅오온올와왔가간갈감감".contains(next),
         Shape::Past => "다어던는네지고습으을음거나냐니더던기겠구군길면죠잖었단답대데듯든자음슴을으".contains(next),
         Shape::Closed => match last.and_then(|last| hangul::split(*last)) {
-            Some((_, _, T_L)) => !"다고아어았었으은을음며면네니냐는습".contains(next),
+            Some((_, _, T_L)) => !"다고아어았었으은을음며면네니냐는습려리던자기린렸".contains(next),
             Some((_, _, T_B)) => "니시디네".contains(next),
             Some((_, _, T_N)) => !"고아어았었으은을음면네니냐는습".contains(next),
+            Some((_, _, T_M)) => !"고지다가기려면네니냐는습아어었았키".contains(next),
             _ => !"아어았었습".contains(next),
         },
         Shape::Dropped => "는네니나냐노남세시십실신셔셨오".contains(next),

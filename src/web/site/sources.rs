@@ -125,11 +125,15 @@ pub(super) fn read(reader: &Reader<'_>, desktop: &Desktop, may: impl Fn(&Account
         let paused = pauses.get(&account.key).filter(|(by, _)| !by.is_empty());
         let asked = tests.get(&account.key).map(|(_, at)| *at);
         let brand = reader.catalog.brand(account.brand);
+        // A live connection beside walks: without it what they bring is slower, not missing.
+        let spare =
+            |one: &Fared| one.stream.strip_suffix("/live").is_some_and(|walks| fared.iter().any(|other| other.stream == walks));
+        let needed = || fared.iter().filter(|one| !spare(one));
         let streams: Vec<StreamLine> = fared
             .iter()
             .map(|one| StreamLine {
                 name: one.stream.clone(),
-                faring: one.faring(f.now),
+                faring: if spare(one) { one.faring(f.now).min(Faring::Waiting) } else { one.faring(f.now) },
                 last_success: one.last_success,
                 newest: one.newest,
                 next: (one.next_at > Time(0) && one.next_at < Time::NEVER).then_some(one.next_at),
@@ -145,10 +149,10 @@ pub(super) fn read(reader: &Reader<'_>, desktop: &Desktop, may: impl Fn(&Account
                 .unwrap_or_default(),
             faring: match paused {
                 Some(_) => Faring::Paused,
-                None => streams.iter().map(|one| one.faring).max().unwrap_or(Faring::New),
+                None => needed().map(|one| one.faring(f.now)).max().unwrap_or(Faring::New),
             },
             // As fresh as its stalest stream.
-            last_success: fared.iter().map(|one| one.last_success).min().flatten(),
+            last_success: needed().map(|one| one.last_success).min().flatten(),
             newest: fared.iter().filter_map(|one| one.newest).max(),
             goal: fared.iter().map(|one| one.goal).min().unwrap_or_default(),
             quotas: fared.iter().flat_map(|one| &one.budget).fold(Vec::new(), |mut quotas: Vec<Quota>, left| {
@@ -160,11 +164,12 @@ pub(super) fn read(reader: &Reader<'_>, desktop: &Desktop, may: impl Fn(&Account
             failures: fared
                 .iter()
                 .flat_map(|one| {
-                    one.failures.iter().map(|failed| Failing {
+                    let spare = spare(one);
+                    one.failures.iter().map(move |failed| Failing {
                         stream: one.stream.clone(),
                         count: failed.count,
                         last: failed.last.clone(),
-                        remedy: failed.remedy.clone(),
+                        remedy: if spare { "wait".to_owned() } else { failed.remedy.clone() },
                     })
                 })
                 .collect(),
@@ -313,8 +318,8 @@ async fn last_week(console: &Console, viewer: &Viewer, account: &str, query: Que
     let brand = store.catalog().account_by_key(account).and_then(|account| u32::try_from(account.brand.0).ok());
     let scope = Scope { teams: viewer.visible_teams(), brands: brand.into_iter().collect() };
     let now = console.site.desk.clock().now();
-    let from = now.minus(WEEK).timestamp().to_zoned(console.zone(viewer)).datetime();
-    let days = Node::Field(Field::Posted(Some(from), None));
+    let first = now.minus(WEEK).timestamp().to_zoned(console.zone(viewer)).datetime();
+    let days = Node::Field(Field::Posted(Some(first), None));
     let query = Query { root: Some(Node::All(query.root.into_iter().chain([days]).collect())) };
     let search = Arc::clone(&console.site.search);
     let page = Page { offset: 0, limit: TRIED };

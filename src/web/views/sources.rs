@@ -169,6 +169,9 @@ impl Source {
 
     /// When it is tried again, where that is not soon.
     pub fn next(&self) -> Option<Time> {
+        if self.faring == Faring::Up {
+            return None;
+        }
         let waits = |one: &&StreamLine| matches!(one.faring, Faring::Limited | Faring::Waiting | Faring::Open | Faring::Late);
         self.streams.iter().filter(waits).filter_map(|one| one.next).min()
     }

@@ -20,7 +20,7 @@ async fn network(what: &'static str) -> Option<String> {
         let server = Server::new("atproto", "fetch", 6)?;
         let ready = server.dir.join("network.txt");
         server.start(|| match std::fs::read_to_string(&ready) {
-            Ok(text) if text.contains("ready") => Ok(()),
+            Ok(text) if text.lines().any(|line| line == "ready") => Ok(()),
             Ok(text) => Err(text),
             Err(error) => Err(error.to_string()),
         });

@@ -165,7 +165,8 @@ async fn s2_disguised_letters_find_and_are_found() {
         "환\u{200b}불 요\u{2060}청 a\u{200d}pp".into(),
         "\u{202e}환불\u{202c} 요청 app".into(),
         "환불 요청 ａｐｐ".into(),
-        "환불😡 요청 app💥".into(),
+        // Between the words it would end a thought, and a phrase does not reach over that.
+        "😡환불 요청 app💥".into(),
     ];
     place.post_at(Some("care"), &disguised, place.clock.now()).await;
     place.index().await;
