@@ -1,4 +1,4 @@
--- What people said of the classifier's word, as in ../0005_learning.sql.
+-- What people said of the classifier's word, as in ../0006_learning.sql.
 CREATE TABLE feedback (
     mention_id BIGINT PRIMARY KEY, case_id BIGINT NOT NULL, was TEXT COLLATE "C" NOT NULL,
     confidence DOUBLE PRECISION NOT NULL, unsure BIGINT NOT NULL, model BIGINT NOT NULL, said TEXT COLLATE "C" NOT NULL,
