@@ -140,8 +140,8 @@ fn quickwit_maps_what_a_mention_has() {
             None => drop(fields.insert(name.clone())),
         }
     }
-    // Addresses of pictures, and what a platform's API calls a post: nobody searches for them.
-    for name in ["media", "local_ref"] {
+    // Addresses of pictures, what a platform's API calls a post, what its connector keeps: nobody searches for them.
+    for name in ["media", "local_ref", "extra"] {
         assert!(fields.remove(name));
     }
     let index = json("deploy/quickwit/index.json");

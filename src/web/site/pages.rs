@@ -62,12 +62,6 @@ impl Desktop {
         if let Some(open) = super::review::waiting(reader, &self.viewer)? {
             f.nav.push(item(f.w.review.into(), "/review".into(), open));
         }
-        let listens = |team: &crate::queue::Team| authorize(&self.viewer, Action::Listen, team.id).is_ok();
-        if reader.catalog.teams.iter().any(listens) {
-            let (name, href) = (f.w.sources.to_owned(), "/sources".to_owned());
-            f.nav.push(NavItem { current: href == current, name, href, open: None });
-        }
-        let unseen = reader.unseen_alerts(self.viewer.id, &self.viewer.visible_teams())?;
         let still = |name: &str, href: &str, open: Option<u64>| NavItem {
             current: href == current,
             name: name.into(),
