@@ -182,7 +182,7 @@ impl<'a> Text<'a> {
 
     /// The atom behind the pattern, if it stands at `start`.
     fn stands(&self, pattern: &Pattern, start: usize) -> Option<usize> {
-        let end = self.reach(&pattern.parts, start, start)?;
+        let end = self.reach(&pattern.parts, start)?;
         if (start + 1..end).any(|at| self.atoms[at].hard) {
             return None;
         }
@@ -212,7 +212,7 @@ impl<'a> Text<'a> {
     }
 
     /// Behind the parts, if they stand at `at` one after the other.
-    fn reach(&self, parts: &[Vec<Unit>], start: usize, at: usize) -> Option<usize> {
+    fn reach(&self, parts: &[Vec<Unit>], at: usize) -> Option<usize> {
         let Some((part, rest)) = parts.split_first() else { return Some(at) };
         let mut end = at;
         for unit in part {
@@ -224,7 +224,7 @@ impl<'a> Text<'a> {
         if rest.is_empty() {
             return Some(end);
         }
-        self.reach(rest, start, end).or_else(|| {
+        self.reach(rest, end).or_else(|| {
             let inside = particle::INSIDE.iter().filter(|particle| {
                 let mut at = end;
                 particle.chars().all(|char| {
@@ -232,7 +232,7 @@ impl<'a> Text<'a> {
                     self.atoms.get(at - 1).is_some_and(|atom| atom.unit == syllable(char) && !atom.apart)
                 })
             });
-            inside.filter_map(|particle| self.reach(rest, start, end + particle.chars().count())).next()
+            inside.filter_map(|particle| self.reach(rest, end + particle.chars().count())).next()
         })
     }
 

@@ -13,11 +13,11 @@ use moksori::{
     clock::Clock,
     connect::{Account, AccountConfig, ConnectorFile, Home, Metrics, Outbox, OwnIds, Poller, Secret, SecretSource, Tray},
     desk::{Outgoing, Watched},
-    mention::{Envelope, Lang, Op, Side},
+    mention::{Envelope, Lang, Op, Side, TimeQuality},
 };
 use serde_json::Value as Json;
 
-use crate::kit::engines::{Server, have};
+use crate::kit::engines::{Server, have, say_skipped};
 
 mod accounts;
 mod bluesky;
@@ -86,7 +86,8 @@ impl Desk {
         self.tray.with(|kept| kept.watched = watched.collect());
     }
 
-    /// Sends one reply to `target`; what became of it.
+    /// Sends one reply to `target`, again where nothing was sent because a server dropped the connection; what became
+    /// of it.
     async fn reply(&self, id: i64, target: &Envelope, text: &str) -> String {
         let author = target.author.as_ref().unwrap();
         let reply = Outgoing {
@@ -103,9 +104,15 @@ impl Desk {
             target_conversation: target.conversation.clone(),
             extra: target.extra.clone(),
         };
-        self.tray.with(|kept| kept.due.push_back(reply));
-        Outbox::new(self.home.clone(), std::slice::from_ref(&self.account)).step().await.unwrap();
-        self.tray.with(|kept| kept.outcomes.pop()).unwrap().1
+        let began = Clock::System.now();
+        loop {
+            self.tray.with(|kept| kept.due.push_back(reply.clone()));
+            Outbox::new(self.home.clone(), std::slice::from_ref(&self.account)).step().await.unwrap();
+            let outcome = self.tray.with(|kept| kept.outcomes.pop()).unwrap().1;
+            if !outcome.starts_with("retry ") || Clock::System.now().since(began) > PATIENCE {
+                return outcome;
+            }
+        }
     }
 }
 
@@ -206,6 +213,35 @@ async fn comments_of_a_website_are_read() {
     assert_eq!(desk.walk("latest").await, 0);
     comment(&base, "/product/8", "shop", "확인하겠습니다").await;
     assert_eq!(desk.until("latest", |_| true).await.side, Side::Ours);
+}
+
+/// Reads a feed of a server until an entry has this text, and not again what it has read.
+async fn read_feed(base: &str, feed: &str, text: &str) -> Envelope {
+    let config = AccountConfig {
+        base: Some(base.parse().unwrap()),
+        settings: [("feed".to_owned(), feed.to_owned())].into(),
+        ..AccountConfig::new("feed", "rss")
+    };
+    let desk = Desk::new("rss", config);
+    let one = desk.until("entries", |one| one.text.contains(text)).await;
+    assert_eq!(desk.walk("entries").await, 0);
+    one
+}
+
+#[tokio::test]
+async fn feeds_of_other_peoples_servers_are_read() {
+    let what = "the file for feeds against Isso and snac2";
+    if let Some(base) = isso(what).await {
+        comment(&base, "/product/9", "지우", "색이 사진과 달라요").await;
+        let one = read_feed(&base, "/feed?uri=/product/9", "사진과 달라요").await;
+        assert_eq!((one.author.unwrap().handle.as_str(), one.time_quality), ("지우", TimeQuality::Exact));
+    }
+    if let Some(snac) = tokio::task::spawn_blocking(move || Snac::start(what)).await.unwrap() {
+        let minji = snac.token("minji").await;
+        snac.post("/api/v1/statuses", Some(&minji), &[("status", "블로그에도 썼어요"), ("visibility", "public")]).await;
+        let one = read_feed(&snac.base(), "/minji.rss", "블로그에도").await;
+        assert_eq!(one.time_quality, TimeQuality::Exact);
+    }
 }
 
 #[tokio::test]

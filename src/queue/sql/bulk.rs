@@ -131,7 +131,7 @@ pub(in crate::queue) static CASES: Bulk = bulk(
 );
 
 pub(in crate::queue) static CASES_SAVED: Bulk = bulk(
-    9,
+    10,
     "cases",
     false,
     &[
@@ -206,7 +206,7 @@ pub(in crate::queue) static DEAD_LETTER: Bulk = bulk(
 pub(in crate::queue) static ERASURE: Bulk =
     bulk(0, "erasure", false, &[("source", Text), ("native_id", Text), ("at", Int)], Insert(""));
 
-static ALL: [&Bulk; 11] = [
+pub(super) static ALL: [&Bulk; 11] = [
     &MENTION,
     &MENTION_ORIGINAL,
     &MENTION_EXTRA,
@@ -228,6 +228,12 @@ impl Bulk {
     pub(super) fn named_in(sql: &str) -> u32 {
         let words = sql.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
         words.flat_map(|word| ALL.iter().filter(move |bulk| bulk.table == word)).fold(0, |bits, bulk| bits | bulk.bit)
+    }
+
+    /// The bit that is its own.
+    #[cfg(test)]
+    pub(super) fn bit(&self) -> u32 {
+        self.bit
     }
 
     pub(super) fn counted(&self) -> bool {

@@ -134,3 +134,9 @@ fn back_off_grows_to_its_limit() {
         assert!((longest / 2..=longest).contains(&back_off(failures, longest)));
     }
 }
+
+#[test]
+fn no_two_tables_share_a_bit() {
+    let bits = bulk::ALL.iter().fold(0, |bits, bulk| bits | bulk.bit());
+    assert_eq!(bits.count_ones() as usize, bulk::ALL.len());
+}

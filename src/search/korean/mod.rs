@@ -84,8 +84,8 @@ pub(crate) fn alternatives(run: &[char]) -> Vec<Alternative> {
     }
     // 볼만한: what is worth it is one expression.
     let worth = (0..run.len().saturating_sub(1)).find(|at| {
-        run[*at] == '만' && *at == 0
-            || run[*at] == '만' && hangul::split(run[at - 1]).is_some_and(|(_, _, tail)| tail == hangul::T_L)
+        let after_l = |before: &char| hangul::split(*before).is_some_and(|(_, _, tail)| tail == hangul::T_L);
+        run[*at] == '만' && run[..*at].last().is_none_or(after_l)
     });
     if let Some(at) = worth
         && !verb::suited(&['하'], &run[at + 1..]).is_empty()

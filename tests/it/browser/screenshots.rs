@@ -146,7 +146,6 @@ async fn screenshots_of_sources() {
             sign_in(desk, &driver, "MG").await;
             for (lang, theme) in [("ko", "light"), ("en", "dark"), ("ko", "dark"), ("en", "light")] {
                 for (name, path) in [
-                    ("sources", "/sources".to_owned()),
                     ("source", format!("/sources/shop-mastodon?{tried}")),
                     ("behind", "/queue/shop-cs".to_owned()),
                 ] {

@@ -1,8 +1,6 @@
 //! The Bluesky file on a whole network of the AT Protocol (`scripts/atproto.sh`): sessions, search, mentions, answers
 //! with facets and in parts, deletes. It is half a gigabyte of packages, so only who asks for it gets it.
 
-use std::io::Write;
-
 use moksori::connect::Listen;
 use serde_json::json;
 
@@ -12,8 +10,7 @@ use super::*;
 async fn network(what: &'static str) -> Option<String> {
     static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
     if std::env::var_os("MOKSORI_ATPROTO").is_none() {
-        writeln!(std::io::stderr(), "SKIPPED: {what}: half a gigabyte, and MOKSORI_ATPROTO is not set; make platforms does")
-            .unwrap();
+        say_skipped(what, "half a gigabyte, and MOKSORI_ATPROTO is not set; make platforms does");
         return None;
     }
     let start = || {
