@@ -247,6 +247,7 @@ impl Classifier {
                 sum.forbid(label);
             }
         });
+        sum.add_echo(answers);
         sum
     }
 

@@ -7,8 +7,6 @@ use crate::mention::{Label, Lang, Reason, Verdict};
 
 /// How many reasons an agent reads.
 const REASONS: usize = 5;
-/// What a rule's weight counts beside the model's.
-const NUDGE: f32 = 1.0;
 /// How many characters of a match are shown.
 const WORDS: usize = 22;
 
@@ -53,6 +51,14 @@ impl<'a> Sum<'a> {
         }
     }
 
+    /// "Same here" says what the post above it says.
+    pub(super) fn add_echo(&mut self, answers: Option<Label>) {
+        let same = self.reasons.iter().find(|hit| hit.rule.starts_with("thread.same")).map(|hit| hit.place.clone());
+        if let (Some(label @ (Label::Complaint | Label::Question | Label::Proposal)), Some(place)) = (answers, same) {
+            self.add("thread.echo", label, 1.4, place);
+        }
+    }
+
     /// Ids of what fired.
     pub(super) fn rules(&self) -> Vec<&'a str> {
         self.reasons.iter().map(|hit| hit.rule).collect()
@@ -61,9 +67,8 @@ impl<'a> Sum<'a> {
     /// How far the rules push each label before the model says anything.
     pub(super) fn nudge(&mut self) -> [f32; 5] {
         self.add_up();
-        let nudge = self.scores.map(|score| score * NUDGE);
-        self.scores = [0.0; 5];
-        nudge
+        self.settle();
+        std::mem::take(&mut self.scores)
     }
 
     /// The label that the model finds likeliest, unless a rule forces or forbids it.
@@ -123,10 +128,7 @@ impl<'a> Sum<'a> {
     /// the margin and says nothing of probabilities until a model is calibrated.
     pub(super) fn verdict(mut self, lang: Lang, unsure_below: f32) -> Verdict {
         self.add_up();
-        // A failure with a question mark behind it is a complaint first: docs/labels.md, case 6.
-        if self.scores[Label::Complaint as usize] >= 1.0 {
-            self.scores[Label::Question as usize] *= 0.6;
-        }
+        self.settle();
         for label in Label::ALL {
             if self.forbidden[label as usize] {
                 self.scores[label as usize] = 0.0;
@@ -141,6 +143,13 @@ impl<'a> Sum<'a> {
         let confidence = if self.forced.is_some() { (1.0 - (-margin).exp()).max(0.95) } else { 1.0 - (-margin).exp() };
         let reasons = self.take_reasons(label);
         Verdict { lang, label, confidence, unsure: confidence < unsure_below, model: 0, reasons }
+    }
+
+    /// A failure with a question behind it is a complaint first: docs/labels.md, "A fault and a question".
+    fn settle(&mut self) {
+        if self.scores[Label::Complaint as usize] >= 1.0 {
+            self.scores[Label::Question as usize] *= 0.6;
+        }
     }
 
     /// Adds the weights. Rules of one family (what stands before the first dot of their ids) see the same

@@ -26,7 +26,7 @@ fn the_shipped_rules_hold_their_examples() {
     }
 }
 
-/// How the rules do on a sample's own labels: printed, and held to a modest floor.
+/// How rules and model do on a sample's own labels, which the model was not trained on: printed, and held to a floor.
 /// `cargo test --lib classify -- --nocapture accuracy`
 #[test]
 fn accuracy_on_the_sample_shop() {
@@ -70,7 +70,7 @@ fn accuracy_on_the_sample_shop() {
     let right: u32 = (0..5).map(|i| table[i][i]).sum();
     let (sure, share) = (f64::from(right) / f64::from(all - unsure), f64::from(unsure) / f64::from(all));
     println!("{all} posts, right among the sure {:.1} %, unsure {:.1} %", sure * 100.0, share * 100.0);
-    assert!(sure >= 0.75 && share <= 0.30, "{sure} {share}");
+    assert!(sure >= 0.9 && share <= 0.2, "{sure} {share}");
 }
 
 fn files(text: &str) -> Vec<(String, String)> {
@@ -169,8 +169,14 @@ fn an_answer_is_read_in_its_thread() {
     let alone = verdict(&classifier, "나도 똑같아요", None);
     let below = verdict(&classifier, "나도 똑같아요", Some(Label::Complaint));
     assert!(below.label == Label::Complaint && !below.unsure && below.confidence > alone.confidence, "{below:?}");
-    let short = verdict(&classifier, "me too", Some(Label::Complaint));
-    assert_eq!(short.label, Label::Complaint, "{short:?}");
+    for short in ["me too", "same here", "저도 똑같아요", "저도요"] {
+        let short = verdict(&classifier, short, Some(Label::Complaint));
+        assert!(short.label == Label::Complaint && !short.unsure, "{short:?}");
+    }
+    for thanks in ["네 감사합니다", "ok thanks"] {
+        let thanks = verdict(&classifier, thanks, Some(Label::Complaint));
+        assert_eq!(thanks.label, Label::Other, "{thanks:?}");
+    }
     let below_praise = verdict(&classifier, "ㅇㅈ", Some(Label::Other));
     assert_ne!(below_praise.label, Label::Complaint);
 }
@@ -280,27 +286,19 @@ fn hostile_texts_cost_little() {
 }
 
 /// How the rules see real petitions, which nobody has labelled: printed.
+/// A desk on which more than a third is unsorted is worse than rules alone.
 #[test]
-fn spread_over_the_sample_office() {
-    let Ok(lines) = std::fs::read_to_string("samples/office/posts.jsonl") else { return };
+fn a_third_of_a_brands_posts_is_unsorted_at_most() {
     let classifier = whole();
-    let mut counts = [0_u32; 6];
-    for line in lines.lines() {
-        let post: serde_json::Value = serde_json::from_str(line).unwrap();
-        let Some(text) = post["text"].as_str() else { continue };
-        let verdict = verdict(&classifier, text, None);
-        counts[if verdict.unsure { 5 } else { verdict.label as usize }] += 1;
-        if std::env::var("SAMPLE_HALF").is_ok() && !matches!(verdict.label, Label::Complaint) {
-            println!(
-                "{} {:.2}{} {:.150}",
-                verdict.label.as_str(),
-                verdict.confidence,
-                if verdict.unsure { "?" } else { "" },
-                text.replace('\n', " ")
-            );
-        }
+    for brand in ["shop", "office", "bank"] {
+        let Ok(lines) = std::fs::read_to_string(format!("samples/{brand}/posts.jsonl")) else { continue };
+        let posts: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let texts: Vec<&str> =
+            posts.iter().filter(|post| post["op"] == "post").map(|post| post["text"].as_str().unwrap()).collect();
+        let unsure = texts.iter().filter(|text| verdict(&classifier, text, None).unsure).count();
+        println!("{brand}: {unsure} of {} are unsorted", texts.len());
+        assert!(unsure * 3 <= texts.len(), "{brand}: {unsure} of {}", texts.len());
     }
-    println!("complaint, question, proposal, abuse, other, unsure: {counts:?}");
 }
 
 /// Nanoseconds that this thread has run, by Linux's count; 0 elsewhere.

@@ -5,14 +5,20 @@
 
 use std::ops::Range;
 
-use super::Signs;
+use super::{LABELS, Signs};
 use crate::text::url_at;
 
 /// Changes whenever a text yields other pieces than before: a model reads only those it was trained on.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What each kind counts beside the others, in the order of [`Kind`].
 pub(super) const FACTORS: [f32; Kind::COUNT] = [1.0, 1.0, 1.0, 0.5, 0.7];
+
+/// From so many pieces on a kind counts no more: a long story is not surer than a short one.
+pub(super) const ENOUGH: [f32; Kind::COUNT] = [500.0, 120.0, 60.0, f32::MAX, f32::MAX];
+
+/// From this sum on, rules are said to see a label.
+const SEEN: f32 = 0.5;
 
 /// Pieces are weighed by their kind: each kind of a text has the same length, whatever the text's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +96,12 @@ impl Reader {
         self.read(text);
         for rule in signs.rules {
             self.sign(Kind::Rules, rule);
+        }
+        // Which labels the rules see together, and whether there is a question mark: a fault with a question is neither alone.
+        let seen = (0..LABELS).filter(|label| signs.nudge[*label] >= SEEN).fold(0, |seen, label| seen | 1 << label);
+        let asks = u32::from(self.letters.iter().any(|letter| letter.c == '?'));
+        for sign in [seen, 1 << LABELS | asks << (LABELS + 1) | seen] {
+            self.pieces.push(Piece { hash: finish(step(seed(60), sign)), kind: Kind::Rules, from: 0, to: 0 });
         }
         if let Some(label) = signs.answers {
             self.sign(Kind::Shape, label.as_str());
@@ -269,15 +281,22 @@ impl Reader {
             at => reader.letters[from + at - 1].c,
         };
         for start in 0..end {
-            let mut hash = seed(6);
+            let (mut hash, mut stem) = (seed(6), seed(7));
             for length in 1..=most.min(end - start) {
-                hash = step(hash, letter(self, start + length - 1) as u32);
+                let c = letter(self, start + length - 1);
+                hash = step(hash, c as u32);
+                let open = step(stem, open(c));
+                stem = step(stem, c as u32);
                 if length < least || length == 1 && (start == 0 || start == end - 1) {
                     continue;
                 }
                 let first = from + start.saturating_sub(1);
                 let last = (from + start + length - 1).min(to);
                 self.push(hash, Kind::Letters, first, last.max(first + 1));
+                if korean && (2..=3).contains(&length) {
+                    // 됐, 된 and 되 are one stem.
+                    self.push(open, Kind::Letters, first, last.max(first + 1));
+                }
             }
         }
     }
@@ -429,6 +448,12 @@ fn script(c: char) -> u8 {
         URL | NAME | MASK => 3,
         _ => 0,
     }
+}
+
+/// A syllable without its last consonant.
+fn open(c: char) -> u32 {
+    let c = c as u32;
+    if (0xac00..=0xd7a3).contains(&c) { c - (c - 0xac00) % 28 } else { c }
 }
 
 fn hangul(c: char) -> bool {

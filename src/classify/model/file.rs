@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{Card, LABELS, Model, features};
+use super::{Card, Index, LABELS, Model, features};
 
 /// What every model file begins with.
 const MAGIC: &[u8; 8] = b"MOKSORI\x1a";
@@ -128,23 +128,25 @@ impl Model {
         let card = bytes.get(HEAD..tables_at).ok_or_else(|| refuse("its card is cut off".to_owned()))?;
         let card: Card = serde_json::from_slice(card).map_err(|error| refuse(format!("its card: {error}")))?;
         let mut at = tables_at;
-        let mut tables = Vec::new();
+        let mut starts = Vec::new();
         for table in &card.tables {
-            if !(8..=24).contains(&table.bits) || !(table.scale.is_finite() && table.temperature > 0.0) {
+            let figures = [table.scale, table.temperature];
+            if !(8..=24).contains(&table.bits) || figures.iter().any(|figure| !figure.is_finite() || *figure <= 0.0) {
                 return Err(refuse(format!("its table {} has impossible figures", table.lang.as_str())));
             }
-            tables.push((at, Box::new(std::array::from_fn(|byte| weight(byte as u8, table.scale)))));
+            starts.push(at);
             at += LABELS << table.bits;
         }
         if at != bytes.len() {
             return Err(refuse(format!("it has {} bytes, its card says {at}", bytes.len())));
         }
+        let tables = card.tables.iter().zip(starts).map(|(table, start)| Index::new(bytes, start, table)).collect();
         Ok(Model { bytes: held, card, tables })
     }
 }
 
 /// The weight that a byte stands for: small weights are told apart more finely than large ones.
-fn weight(byte: u8, scale: f32) -> f32 {
+pub(super) fn weight(byte: u8, scale: f32) -> f32 {
     let part = f32::from(byte as i8) / 127.0;
     part * part.abs() * scale
 }

@@ -68,7 +68,7 @@ pub struct Table {
     pub unsure_below: f32,
     /// The precision for which `unsure_below` was chosen, on sources left out in turn.
     pub precision: f32,
-    /// The share of those texts that is at or above `unsure_below`.
+    /// The share of those texts that it does not abstain from.
     pub coverage: f32,
 }
 
@@ -76,8 +76,28 @@ pub struct Table {
 pub struct Model {
     bytes: Bytes,
     card: Card,
-    /// Where each table of the card begins in `bytes`, and what a byte weighs in it.
-    tables: Vec<(usize, Box<[f32; 256]>)>,
+    /// What helps to read each table of the card.
+    tables: Vec<Index>,
+}
+
+/// How a table is read.
+struct Index {
+    /// Where it begins in the model's bytes.
+    start: usize,
+    /// What a byte weighs.
+    weights: Box<[f32; 256]>,
+    /// A bit for each row that says anything: small enough to stay near the processor, as the table is not.
+    known: Vec<u64>,
+}
+
+impl Index {
+    fn new(bytes: &[u8], start: usize, table: &Table) -> Index {
+        let mut known = vec![0; (1 << table.bits) / 64];
+        for (row, weights) in bytes[start..start + (LABELS << table.bits)].chunks_exact(LABELS).enumerate() {
+            known[row / 64] |= u64::from(weights != [0; LABELS]) << (row % 64);
+        }
+        Index { start, weights: Box::new(std::array::from_fn(|byte| file::weight(byte as u8, table.scale))), known }
+    }
 }
 
 impl std::fmt::Debug for Model {
@@ -149,18 +169,23 @@ impl Model {
         let table = &self.card.tables[index];
         DESK.with_borrow_mut(|desk| {
             desk.reader.read_all(text, signs);
+            // A piece that training never saw says nothing, and takes nothing from those that do.
+            let (known, shift) = (&self.tables[index].known, 32 - table.bits);
+            let says = |hash: u32| known[(hash >> shift) as usize / 64] >> ((hash >> shift) % 64) & 1 == 1;
+            desk.reader.pieces.retain(|piece| says(piece.hash));
             desk.rows.clear();
             desk.rows.extend(desk.reader.pieces.iter().map(|piece| self.row(index, piece.hash)));
             let values = values(&desk.reader.counts());
             let scores = scores(&desk.reader, &desk.rows, &values);
-            let probabilities = softmax(std::array::from_fn(|label| (scores[label] + signs.nudge[label]) / table.temperature));
-            let words = words(desk, text, &values, top(&probabilities));
-            Some(Opinion { probabilities, unsure_below: table.unsure_below, words })
+            let scores: [f32; LABELS] = std::array::from_fn(|label| scores[label] + signs.nudge[label]);
+            let best = top(&scores);
+            let probabilities = softmax(scores.map(|score| score / table.temperature));
+            Some(Opinion { probabilities, unsure_below: table.unsure_below, words: words(desk, text, &values, best) })
         })
     }
 
     fn row(&self, index: usize, hash: u32) -> [f32; LABELS] {
-        let (start, weights) = &self.tables[index];
+        let Index { start, weights, .. } = &self.tables[index];
         let at = start + (hash >> (32 - self.card.tables[index].bits)) as usize * LABELS;
         let bytes = &self.bytes.as_slice()[at..at + LABELS];
         std::array::from_fn(|label| weights[usize::from(bytes[label])])
@@ -205,9 +230,12 @@ fn words(desk: &mut Desk, text: &str, values: &[f32; Kind::COUNT], label: usize)
     words
 }
 
-/// What one piece of each kind counts: a kind counts the same in a short text and nearly so in a long one.
+/// What one piece of each kind counts: a kind counts the same in a short text and in a long one.
 fn values(counts: &[u32; Kind::COUNT]) -> [f32; Kind::COUNT] {
-    std::array::from_fn(|kind| features::FACTORS[kind] / (counts[kind].max(1) as f32).sqrt())
+    std::array::from_fn(|kind| {
+        let (count, enough) = (counts[kind].max(1) as f32, features::ENOUGH[kind]);
+        features::FACTORS[kind] / if count > enough { count / enough.sqrt() } else { count.sqrt() }
+    })
 }
 
 fn softmax(scores: [f32; LABELS]) -> [f32; LABELS] {

@@ -105,7 +105,6 @@ pub struct Fold {
 struct Seen {
     /// Row of each piece, with its kind in the lowest bits.
     pieces: Vec<u32>,
-    values: [f32; Kind::COUNT],
     label: usize,
     only_not: Option<usize>,
     /// Where the sums start.
@@ -218,7 +217,6 @@ fn see(rules: &Classifier, example: &Example, sources: &[&str], reader: &mut Rea
     let row = |hash: u32| hash >> (32 - bits);
     Seen {
         pieces: reader.pieces.iter().map(|piece| row(piece.hash) << KIND_BITS | piece.kind as u32).collect(),
-        values: values(&reader.counts()),
         label: example.label as usize,
         only_not: example.only_not.map(|label| label as usize),
         nudge,
@@ -267,7 +265,7 @@ impl Lesson<'_> {
         let share = if customer { 2.0 } else { 1.0 };
         seen.filter(|seen| seen.only_not.is_none())
             .map(|seen| Judged {
-                scores: scores(weights, seen, 0.0, |_| true),
+                scores: scores(weights, seen, &seen.values(|row| weights[row] != [0.0; LABELS]), 0.0, |_| true),
                 label: seen.label,
                 weight: share / count,
                 customer,
@@ -283,12 +281,33 @@ impl Lesson<'_> {
     }
 }
 
+impl Seen {
+    /// What a piece of each kind counts when only those are counted whose rows are known.
+    fn values(&self, known: impl Fn(usize) -> bool) -> [f32; Kind::COUNT] {
+        let mut counts = [0; Kind::COUNT];
+        for piece in self.pieces.iter().filter(|piece| known((*piece >> KIND_BITS) as usize)) {
+            counts[kind(*piece)] += 1;
+        }
+        values(&counts)
+    }
+}
+
+fn kind(piece: u32) -> usize {
+    (piece & ((1 << KIND_BITS) - 1)) as usize
+}
+
 /// The sums of one text over the pieces that are kept; what they lose by the others is made up for.
-fn scores(weights: &[[f32; LABELS]], seen: &Seen, dropout: f32, mut takes: impl FnMut(usize) -> bool) -> [f32; LABELS] {
+fn scores(
+    weights: &[[f32; LABELS]],
+    seen: &Seen,
+    values: &[f32; Kind::COUNT],
+    dropout: f32,
+    mut takes: impl FnMut(usize) -> bool,
+) -> [f32; LABELS] {
     let mut scores = [0.0; LABELS];
     for (index, piece) in seen.pieces.iter().enumerate() {
         if takes(index) {
-            let value = seen.values[(piece & ((1 << KIND_BITS) - 1)) as usize];
+            let value = values[kind(*piece)];
             let row = &weights[(piece >> KIND_BITS) as usize];
             for label in 0..LABELS {
                 scores[label] += row[label] * value;
@@ -298,7 +317,7 @@ fn scores(weights: &[[f32; LABELS]], seen: &Seen, dropout: f32, mut takes: impl 
     std::array::from_fn(|label| scores[label] / (1.0 - dropout) + seen.nudge[label])
 }
 
-/// Fits the weights to the examples that `takes` lets in: AdaGrad with dropout.
+/// Fits the weights to the examples that `takes` lets in: AdaGrad with dropout, averaged over the second half of the rounds.
 fn fit(lesson: &Lesson<'_>, takes: impl Fn(&Seen) -> bool, options: &Options) -> Vec<[f32; LABELS]> {
     let rows = 1_usize << options.bits;
     let mut order: Vec<&Seen> = lesson.seen.iter().filter(|seen| takes(seen)).collect();
@@ -307,19 +326,22 @@ fn fit(lesson: &Lesson<'_>, takes: impl Fn(&Seen) -> bool, options: &Options) ->
     let mut squares = vec![1e-3_f32; rows];
     let mut dice = Dice(options.seed | 1);
     let mut kept: Vec<bool> = Vec::new();
+    let mut means = vec![[0.0_f32; LABELS]; rows];
+    let averaged = options.rounds.div_ceil(2);
     for round in 0..options.rounds {
         for at in (1..order.len()).rev() {
             order.swap(at, (dice.next() % (at as u64 + 1)) as usize);
         }
         let rate = options.rate * (1.0 - 0.8 * round as f32 / options.rounds as f32);
         for seen in &order {
+            let values = seen.values(|row| known[row]);
             kept.clear();
             kept.extend(seen.pieces.iter().map(|piece| known[(piece >> KIND_BITS) as usize] && dice.unit() >= options.dropout));
-            let sums = scores(&weights, seen, options.dropout, |index| kept[index]);
+            let sums = scores(&weights, seen, &values, options.dropout, |index| kept[index]);
             let pull = pull(softmax(sums), seen, options);
             let size: f32 = pull.iter().map(|part| part * part).sum();
             for piece in seen.pieces.iter().zip(&kept).filter_map(|(piece, kept)| kept.then_some(piece)) {
-                let value = seen.values[(piece & ((1 << KIND_BITS) - 1)) as usize] / (1.0 - options.dropout);
+                let value = values[kind(*piece)] / (1.0 - options.dropout);
                 let row = (piece >> KIND_BITS) as usize;
                 squares[row] += size * value * value;
                 let step = rate / squares[row].sqrt();
@@ -329,8 +351,13 @@ fn fit(lesson: &Lesson<'_>, takes: impl Fn(&Seen) -> bool, options: &Options) ->
                 }
             }
         }
+        if round >= options.rounds - averaged {
+            for (mean, row) in means.iter_mut().zip(&weights) {
+                *mean = std::array::from_fn(|label| mean[label] + row[label] / averaged as f32);
+            }
+        }
     }
-    weights
+    means
 }
 
 /// The gradient of the loss of one text.
