@@ -33,6 +33,16 @@ pub struct TrainArgs {
     /// What the model is called.
     #[arg(long, default_value = "default")]
     name: String,
+    /// How much of what the model is sure of should be right: the higher, the more is left to people.
+    #[arg(long, default_value_t = 0.9, value_parser = precision)]
+    precision: f32,
+}
+
+fn precision(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(share) if (0.5..1.0).contains(&share) => Ok(share),
+        _ => Err("it must be a share from 0.5 to below 1, like 0.9".to_owned()),
+    }
 }
 
 /// Options of `moksori eval`.
@@ -69,7 +79,13 @@ pub fn run_train(args: &TrainArgs, feedback: &str, clock: &Clock) -> Result<()> 
     let mut data = Data::load(&args.rules)?;
     data.learn_from(feedback)?;
     let date = clock.now().timestamp().strftime("%Y-%m-%d").to_string();
-    let options = Options { name: args.name.clone(), date, held_out: data.held_out_names(), ..Options::default() };
+    let options = Options {
+        name: args.name.clone(),
+        date,
+        held_out: data.held_out_names(),
+        precision: args.precision,
+        ..Options::default()
+    };
     let model = model::train(&rules_of(&args.rules)?, &data.train, &options)?;
     write(&args.out, model.as_bytes())?;
     for table in &model.card().tables {
@@ -444,6 +460,14 @@ mod tests {
         let mut data = Data { train, held_out: vec![example("FINE", "c")] };
         data.keep_apart();
         assert_eq!(data.train.iter().map(|example| example.source.as_str()).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_precision_is_a_share() {
+        assert_eq!(precision("0.95"), Ok(0.95));
+        for wrong in ["95", "1", "0.2", "high", "NaN"] {
+            assert!(precision(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
