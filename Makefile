@@ -3,9 +3,9 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: bench-engines demo test chaos bench platforms screenshots search-eval setup
+.PHONY: bench-engines demo test chaos bench eval platforms screenshots search-eval setup
 
-# Two sample brands on 127.0.0.1; prints one link. make demo ARGS="--listen 127.0.0.1:8080 --for 60s"
+# Three sample brands on 127.0.0.1; prints one link. make demo ARGS="--listen 127.0.0.1:8080 --for 60s"
 demo:
 	@scripts/setup.sh build
 	$(CARGO) run --locked -- demo $(ARGS)
@@ -40,6 +40,12 @@ bench:
 bench-engines:
 	@scripts/setup.sh build test
 	$(CARGO) bench --locked --bench engines -- $(ARGS)
+
+# How right the classifier is on sources that it was not trained on, the baseline beside it: docs/classifier.md.
+eval:
+	@scripts/setup.sh build
+	$(CARGO) run --locked --release -- eval --leave-out $(ARGS)
+	scripts/baseline.py rules
 
 # Recall and precision of the search over tests/search: the table of docs/search.md.
 search-eval:

@@ -350,7 +350,7 @@ async fn start(args: &Args, dir: &Path) -> Result<App> {
         }
         None => rules::Files::load(&directories)?.check(version, &catalog)?.judges.classifier,
     };
-    app.pipeline.set_judges(Judges { version, classifier, dispatcher });
+    app.pipeline.set_judges(Judges { version, classifier, model: 0, choice: 0, shadow: None, dispatcher });
     Ok(app)
 }
 

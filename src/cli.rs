@@ -23,6 +23,7 @@ use crate::{
     demo,
     desk::Desk,
     index::Follower,
+    learn::{self, CorpusCommand, ModelCommand},
     progress::{Progress, Unit},
     query::Query,
     queue::{Catalog, NewAgent, Store},
@@ -33,6 +34,7 @@ use crate::{
     },
     staff::{Role, TeamId},
     telemetry,
+    training::{self, EvalArgs, TrainArgs},
 };
 
 /// Moksori: real-time triage of what customers post.
@@ -53,7 +55,7 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// See it work: two sample brands on a sample platform, all on this machine.
+    /// See it work: three sample brands on a sample platform, all on this machine.
     Demo {
         /// Address of the console.
         #[arg(long, default_value = "127.0.0.1:8080")]
@@ -149,6 +151,32 @@ enum Command {
         #[command(subcommand)]
         command: RulesCommand,
     },
+    /// Print what agents corrected and leads accepted, as JSON Lines for training.
+    Feedback(Place),
+    /// Models: list, compare, promote, go back, ask one beside.
+    Model {
+        #[command(subcommand)]
+        command: ModelCommand,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// The corpus of training text.
+    Corpus {
+        #[command(subcommand)]
+        command: CorpusCommand,
+    },
+    /// Train the model on the corpus and the public text of a folder of rules; the same data give the same model.
+    Train {
+        #[command(flatten)]
+        args: TrainArgs,
+        /// Learn from what was corrected on this desk and accepted, too.
+        #[arg(long)]
+        with_feedback: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Say how right the classifier is on labelled text it was not trained on.
+    Eval(EvalArgs),
     /// Connector files.
     Connector {
         #[command(subcommand)]
@@ -354,6 +382,20 @@ async fn run(command: Command) -> Result<()> {
             println!("version {} is in force", answer["version"]);
             Ok(())
         }
+        Command::Feedback(place) => {
+            print!("{}", feedback(&place).await?);
+            Ok(())
+        }
+        Command::Model { command, place } => {
+            let config = place.load()?;
+            learn::model(command, &config, async |name, args| on_desk(&place, name, args).await).await
+        }
+        Command::Corpus { command } => learn::corpus(command),
+        Command::Train { args, with_feedback, place } => {
+            let feedback = if with_feedback { feedback(&place).await? } else { String::new() };
+            training::run_train(&args, &feedback, &Clock::System)
+        }
+        Command::Eval(args) => training::run_eval(&args),
         Command::Connector { command } => connector(command).await,
     }
 }
@@ -433,6 +475,13 @@ fn check(place: &Place) -> Result<()> {
     bail!("{}", problems.join("\n"))
 }
 
+/// What agents corrected and leads accepted, a line of JSON each.
+async fn feedback(place: &Place) -> Result<String> {
+    let answer = on_desk(place, "feedback", Value::Null).await?;
+    let lines = answer["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(lines.iter().filter_map(Value::as_str).map(|line| format!("{line}\n")).collect())
+}
+
 /// Has a command done by the running desk, or by ourselves under its lock when none runs.
 async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
     let config = place.load()?;
@@ -465,6 +514,9 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
             answer
         }
         "rules publish" => Ok(json!({ "version": rules.judges.version })),
+        "feedback" | "model list" | "model file" | "model use" | "model rollback" => {
+            learn::on_store(&store, &config.data.directory, command, &request.args).await
+        }
         "user add" => {
             let desk = Desk::new(store, rules.policies, config.desk.clone(), clock, crate::desk::Metrics::new(&registry)?);
             add_user(&desk, &request.args, &format!("http://{}", config.server.listen)).await

@@ -1,4 +1,4 @@
-//! `moksori demo`: two sample brands on a sample platform, all on this machine, to watch and to try.
+//! `moksori demo`: three sample brands on a sample platform, all on this machine, to watch and to try.
 
 use std::{
     io::Write as _,
@@ -25,11 +25,17 @@ use crate::{
     web,
 };
 
-static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules");
+/// Only what judges: what the model was trained on stays out of the program.
+static CLASSIFY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules/classify");
+const RULES: [(&str, &str); 3] = [
+    ("dispatch.toml", include_str!("../rules/dispatch.toml")),
+    ("sla.toml", include_str!("../rules/sla.toml")),
+    ("calendars.toml", include_str!("../rules/calendars.toml")),
+];
 static CONNECTORS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/connectors");
 static SAMPLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/samples");
 
-const BRANDS: [&str; 2] = ["shop", "office"];
+const BRANDS: [&str; 3] = ["shop", "office", "bank"];
 /// The brand that listens to real servers.
 const LIVE: &str = "live";
 /// How long real servers have to answer before they are said not to.
@@ -191,10 +197,13 @@ impl Demo {
         if files.exists() && kept.exists() {
             std::fs::remove_dir_all(&kept).with_context(|| format!("failed to clear {}", kept.display()))?;
         }
-        for (dir, name) in [(&RULES, "rules"), (&CONNECTORS, "connectors"), (&SAMPLES, "samples")] {
+        for (dir, name) in [(&CLASSIFY, "rules/classify"), (&CONNECTORS, "connectors"), (&SAMPLES, "samples")] {
             let target = files.join(name);
             std::fs::create_dir_all(&target)?;
             dir.extract(&target).with_context(|| format!("failed to write {}", target.display()))?;
+        }
+        for (name, text) in RULES {
+            std::fs::write(files.join("rules").join(name), text)?;
         }
         let mut config = Self::config(&files, live)?;
         config.server.listen = listen;

@@ -360,6 +360,8 @@ pub struct Verdict {
     pub confidence: f32,
     /// The classifier abstains: a person sorts it, `label` is a guess.
     pub unsure: bool,
+    /// Version of the model that had its say beside the rules; 0 where there was none.
+    pub model: u32,
     /// Heaviest first.
     pub reasons: Vec<Reason>,
 }

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
     bus::{Batch, Bus, Marks, Position, Reader, Record},
-    classify::{Classifier, Input},
+    classify::{Classifier, Input, model::Model},
     clock::{Clock, random_bytes},
     crash,
     desk::{self, Desk, Finding, Intake, Judged, Taken},
@@ -48,14 +48,32 @@ pub struct Config {
     pub dead_limit_run: usize,
 }
 
-/// The rules that judge, of one version.
+/// The rules that judge, of one version, with the model beside them.
 pub struct Judges {
     /// The published version.
     pub version: u32,
     /// Label, language, reasons.
     pub classifier: Classifier,
+    /// Version of the model within the classifier; 0 without one.
+    pub model: u32,
+    /// The choice of models that this one came of.
+    pub choice: i64,
+    /// Another model, by its version, which is only asked and counted.
+    pub shadow: Option<(u32, Arc<Model>)>,
     /// Case, fold or hold; for whom.
     pub dispatcher: Dispatcher,
+}
+
+impl Judges {
+    /// What the classifier says, and which model had its say in it.
+    pub fn read(&self, input: &Input<'_>) -> Verdict {
+        Verdict { model: self.model, ..self.classifier.read(input) }
+    }
+}
+
+/// A verdict's label as it is counted.
+fn counted(verdict: &Verdict) -> &'static str {
+    if verdict.unsure { "unsorted" } else { verdict.label.as_str() }
 }
 
 crate::metrics! {
@@ -73,6 +91,20 @@ crate::metrics! {
         verdicts: IntCounterVec = "moksori_classify_verdicts_total" ["label", "lang"],
         /// Version of the rules in force.
         rules_version: IntGauge = "moksori_rules_version",
+        /// Version of the model that judges beside the rules, and of the one that is only asked; 0 for none.
+        model_version: IntGaugeVec = "moksori_classify_model_version" ["role"],
+        /// Verdicts by label and by what the shadow model would have said. Off the diagonal they disagree.
+        shadow: IntCounterVec = "moksori_classify_shadow_total" ["label", "shadow"],
+    }
+}
+
+impl Metrics {
+    /// Says which rules and models are in force.
+    fn judges(&self, judges: &Judges) {
+        self.rules_version.set(judges.version.into());
+        self.model_version.with_label_values(&["judge"]).set(judges.model.into());
+        let shadow = judges.shadow.as_ref().map_or(0, |(version, _)| *version);
+        self.model_version.with_label_values(&["shadow"]).set(shadow.into());
     }
 }
 
@@ -126,7 +158,7 @@ impl Pipeline {
         clock: Clock,
         metrics: Metrics,
     ) -> Arc<Pipeline> {
-        metrics.rules_version.set(judges.version.into());
+        metrics.judges(&judges);
         let judges = RwLock::new(Arc::new(judges));
         let (erasure, judging) = (Notify::new(), judging_thread());
         Arc::new(Pipeline { bus, desk, judges, clock, config, metrics, erasure, judging, halted: OnceLock::new() })
@@ -134,7 +166,7 @@ impl Pipeline {
 
     /// Puts newly published rules in force, from the next batch on.
     pub fn set_judges(&self, judges: Judges) {
-        self.metrics.rules_version.set(judges.version.into());
+        self.metrics.judges(&judges);
         *self.judges.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(judges);
     }
 
@@ -261,14 +293,17 @@ impl Pipeline {
         let verdict = if envelope.op == Op::Upsert && envelope.side == Side::Customer {
             let answers =
                 envelope.parent.as_ref().and_then(|parent| labels.get(&format!("{}/{parent}", envelope.source)).copied());
-            let verdict =
-                judges.classifier.read(&Input { text: &masked, lang_hint: envelope.lang.as_deref(), answers, addressed });
-            let label = if verdict.unsure { "unsorted" } else { verdict.label.as_str() };
-            self.metrics.verdicts.with_label_values(&[label, verdict.lang.as_str()]).inc();
+            let input = Input { text: &masked, lang_hint: envelope.lang.as_deref(), answers, addressed };
+            let verdict = judges.read(&input);
+            self.metrics.verdicts.with_label_values(&[counted(&verdict), verdict.lang.as_str()]).inc();
+            if let Some((_, model)) = &judges.shadow {
+                let other = judges.classifier.read_with(Some(model), &input);
+                self.metrics.shadow.with_label_values(&[counted(&verdict), counted(&other)]).inc();
+            }
             verdict
         } else {
             let lang = envelope.lang.as_deref().and_then(Lang::parse).unwrap_or_default();
-            Verdict { lang, label: Label::Other, confidence: 1.0, unsure: false, reasons: Vec::new() }
+            Verdict { lang, label: Label::Other, confidence: 1.0, unsure: false, model: 0, reasons: Vec::new() }
         };
         let findings = self.dispatch(judges, &envelope, &masked, &verdict);
         let signature = if envelope.op == Op::Upsert { text::signature(&masked) } else { 0 };

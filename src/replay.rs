@@ -130,12 +130,8 @@ fn word(label: Label, unsure: bool) -> &'static str {
 /// The new verdict, and whether today's rules would send the case to another team or to none.
 fn judge(judges: &Judges, catalog: &Catalog, past: Past) -> (Past, Verdict, bool) {
     let lang = past.lang.as_str();
-    let verdict = judges.classifier.read(&Input {
-        text: &past.text,
-        lang_hint: Some(lang),
-        answers: past.answers,
-        addressed: past.addressed,
-    });
+    let verdict =
+        judges.read(&Input { text: &past.text, lang_hint: Some(lang), answers: past.answers, addressed: past.addressed });
     let elsewhere = past.case.as_ref().is_some_and(|case| {
         let outcome = judges
             .dispatcher

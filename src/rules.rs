@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    classify::Classifier,
+    classify::{Classifier, model::Model},
     dispatch::{Dispatcher, Known},
     pipeline::Judges,
     queue::Catalog,
@@ -133,6 +133,7 @@ impl Files {
                     None
                 }
             };
+        let model = Model::shipped().map_err(|error| problems.push(error.to_string())).ok();
         if let Some(Err(errors)) = classifier.as_ref().map(Classifier::check) {
             problems.extend(errors.iter().map(ToString::to_string));
         }
@@ -153,7 +154,8 @@ impl Files {
         }
         match (classifier, dispatcher, policies) {
             (Some(classifier), Some(dispatcher), Some(policies)) if problems.is_empty() => {
-                Ok(RuleSet { judges: Judges { version, classifier, dispatcher }, policies })
+                let classifier = model.into_iter().fold(classifier, Classifier::with_model);
+                Ok(RuleSet { judges: Judges { version, classifier, model: 0, choice: 0, shadow: None, dispatcher }, policies })
             }
             _ => Err(Error::Wrong { problems }),
         }

@@ -78,6 +78,8 @@ pub enum Action {
     Work,
     /// Give a case to somebody else by name.
     Assign,
+    /// Decide which corrections the classifier learns from.
+    Review,
     /// See the service's figures, reindex, publish rules.
     Operate,
     /// See how sources fare, pause them, say what is listened for.
@@ -102,7 +104,7 @@ pub fn authorize(viewer: &Viewer, action: Action, team: TeamId) -> Result<(), De
     let (needs, allowed): (Role, &[Role]) = match action {
         Action::Read => (Role::Marketer, &Role::ALL),
         Action::Work => (Role::Agent, &[Role::Agent, Role::Lead, Role::Manager]),
-        Action::Assign => (Role::Lead, &[Role::Lead, Role::Manager]),
+        Action::Assign | Action::Review => (Role::Lead, &[Role::Lead, Role::Manager]),
         Action::Operate => (Role::Operator, &[Role::Operator]),
         Action::Listen => (Role::Manager, &[Role::Operator, Role::Manager]),
     };
@@ -119,13 +121,14 @@ mod tests {
         let person = |role| Viewer { id: AgentId(1), initials: "KG".into(), name: "K".into(), teams: vec![(TeamId(1), role)] };
         let allowed = |role, action, team| authorize(&person(role), action, TeamId(team)).is_ok();
         let expected = [
-            (Role::Marketer, [true, false, false, false, false]),
-            (Role::Operator, [true, false, false, true, true]),
-            (Role::Agent, [true, true, false, false, false]),
-            (Role::Lead, [true, true, true, false, false]),
-            (Role::Manager, [true, true, true, false, true]),
+            (Role::Marketer, [true, false, false, false, false, false]),
+            (Role::Operator, [true, false, false, false, true, true]),
+            (Role::Agent, [true, true, false, false, false, false]),
+            (Role::Lead, [true, true, true, true, false, false]),
+            (Role::Manager, [true, true, true, true, false, true]),
         ];
-        const ACTIONS: [Action; 5] = [Action::Read, Action::Work, Action::Assign, Action::Operate, Action::Listen];
+        const ACTIONS: [Action; 6] =
+            [Action::Read, Action::Work, Action::Assign, Action::Review, Action::Operate, Action::Listen];
         for (role, answers) in expected {
             for (action, answer) in ACTIONS.into_iter().zip(answers) {
                 assert_eq!(allowed(role, action, 1), answer, "{role:?} {action:?}");

@@ -16,7 +16,7 @@ function select(row, focus = true) {
 	rove();
 	if (focus) { $('.p', row).focus({ preventScroll: true }); row.scrollIntoView({ block: 'nearest' }); }
 }
-// The list is one stop of Tab.
+// One Tab stop: the list.
 function rove() {
 	const list = rows(), one = selected() ?? list[0];
 	for (const row of list) $('.p', row)?.setAttribute('tabindex', row === one ? '0' : '-1');
@@ -57,14 +57,13 @@ listen('moksori:unpeek', unpeek);
 // A key looks for its button from the nearest place outwards.
 function press(key) {
 	const menu = $('details.menu[open]'), row = selected();
-	const pane = $('#peek .peeked');
-	const peeked = pane && (!row || pane.dataset.number === row.dataset.number) ? pane : null;
-	const roots = key === 'z' ? [$('#toast'), document] : document.body.matches('.with-peek, .searching') ? [menu, row, peeked] : [menu, document];
+	const peeked = $(row ? `#peek [data-number="${row.dataset.number}"]` : '#peek .peeked');
+	const roots = key === 'z' ? [$('#toast'), document] : document.body.matches('.with-side') ? [menu, document] : [menu, row, peeked];
 	for (const root of roots) {
 		const found = root && [...root.querySelectorAll(`[data-key="${key}"]`)].at(-1);
 		if (!found || found.disabled) continue;
 		found.click();
-		if (found.matches('summary')) $('select, input:not([type=hidden]), button', found.nextElementSibling)?.focus();
+		if (found.matches('summary, form')) $('select, input:not([type=hidden]), button', found.matches('form') ? found : found.nextElementSibling)?.focus();
 		if (found.matches('label')) $(`#${found.htmlFor.replace('tab-', '')}-text`)?.focus();
 		return true;
 	}
@@ -97,9 +96,9 @@ const plain = {
 	BracketLeft: () => press('['), BracketRight: () => press(']'),
 	KeyG: () => { going = performance.now(); return true; },
 };
-for (let n = 1; n <= 5; n += 1) plain[`Digit${n}`] = () => !!$('details.menu[open]') && press(String(n));
+for (let n = 1; n <= 5; n += 1) plain[`Digit${n}`] = () => press(String(n));
 for (const key of 'utly') plain[`Key${key.toUpperCase()}`] = () => (menuOfRow(key), true);
-for (const key of 'rnez') plain[`Key${key.toUpperCase()}`] = () => press(key);
+for (const key of 'rnezax') plain[`Key${key.toUpperCase()}`] = () => press(key);
 const repeats = new Set(['KeyJ', 'KeyK', 'ArrowDown', 'ArrowUp']);
 
 function open() { const link = $('.p', selected()); link?.click(); return !!link; }
@@ -134,5 +133,6 @@ addEventListener('keydown', e => {
 	if (plain[e.code]?.(e)) e.preventDefault();
 });
 const asked = new URL(location).searchParams.get('case');
+if ($('.reviewing')) select(rows()[0], false);
 if (asked) select(document.getElementById(`case-${asked}`), false);
 rove();

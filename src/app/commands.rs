@@ -13,7 +13,8 @@ use crate::{
     control::{self, Answer, Request},
     desk::Desk,
     index::Reindex,
-    pipeline::{Judges, Pipeline},
+    learn,
+    pipeline::Pipeline,
     replay,
     search::Search,
 };
@@ -62,9 +63,20 @@ impl Commands {
                 let rules = engines::publish(self.desk.store(), &self.config).await?;
                 let version = rules.judges.version;
                 self.desk.set_policies(rules.policies);
-                self.pipeline.set_judges(Judges { version, ..rules.judges });
+                self.pipeline.set_judges(rules.judges);
                 tracing::info!(version, "rules published");
                 Ok(serde_json::json!({ "version": version }))
+            }
+            "feedback" | "model list" | "model file" => {
+                learn::on_store(self.desk.store(), &self.config.data.directory, &request.command, &request.args).await
+            }
+            "model use" | "model rollback" => {
+                let data = &self.config.data.directory;
+                let answer = learn::on_store(self.desk.store(), data, &request.command, &request.args).await?;
+                let rules = engines::newest_rules(self.desk.store(), data).await?;
+                tracing::info!(model = rules.judges.model, choice = rules.judges.choice, "another model is in use");
+                self.pipeline.set_judges(rules.judges);
+                Ok(answer)
             }
             "user add" => crate::cli::add_user(&self.desk, &request.args, &self.base).await,
             "reindex" => {

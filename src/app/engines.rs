@@ -1,6 +1,10 @@
 //! Opens what a desk stands on: the log, the store with the rules in force, the index.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use prometheus::Registry;
@@ -12,7 +16,8 @@ use crate::{
     clock::Clock,
     config::Config,
     desk::Desk,
-    pipeline::{self, Judges, Pipeline},
+    learn,
+    pipeline::{self, Pipeline},
     queue::{self, Store, Urgency},
     rules::{self, RuleSet},
     search::{self, Search},
@@ -58,6 +63,7 @@ pub async fn open_store(config: &Config, clock: &Clock, registry: &Registry) -> 
         .context("failed to open the store")?;
     backup::unfinished_import(&store).await?;
     store.set_catalog(config.catalog()).await?;
+    learn::ship(&store).await?;
     let rules = match publish(&store, config).await {
         Ok(rules) => rules,
         Err(error) => {
@@ -67,7 +73,7 @@ pub async fn open_store(config: &Config, clock: &Clock, registry: &Registry) -> 
                 version = published.version,
                 "the rules on disk are wrong: the last published ones stay in force"
             );
-            rules::Files(published.files).check(published.version, &store.catalog())?
+            in_force(&store, &config.data.directory, rules::Files(published.files), published.version).await?
         }
     };
     Ok((store, rules))
@@ -80,12 +86,30 @@ pub(super) async fn publish(store: &Store, config: &Config) -> Result<RuleSet> {
     files.check(0, &store.catalog())?;
     let (digest, texts) = (files.digest(), files.0.clone());
     let version = store.write(Urgency::Person, move |tx| tx.publish_rules(&digest, &texts)).await?;
-    in_force(store, files, version).await
+    in_force(store, &config.data.directory, files, version).await
 }
 
-/// A published set as this process uses it; older policies that open clocks follow are kept.
-async fn in_force(store: &Store, files: rules::Files, version: u32) -> Result<RuleSet> {
+/// A published set as this process uses it, with the models in use; older policies that open clocks follow are kept.
+async fn in_force(store: &Store, data: &Path, files: rules::Files, version: u32) -> Result<RuleSet> {
     let mut rules = files.check(version, &store.catalog())?;
+    let used = store.read(|reader| reader.models_in_use()).await?;
+    rules.judges.choice = used.choice;
+    if let Some(version) = used.judge {
+        match learn::open(store, data, version).await {
+            Ok(model) => {
+                rules.judges.classifier = rules.judges.classifier.with_model(model);
+                rules.judges.model = version;
+            }
+            // A model that is damaged, or of a newer program, must not keep the desk from starting.
+            Err(error) => tracing::error!(error = format!("{error:#}"), version, "the model cannot be used: rules judge alone"),
+        }
+    }
+    if let Some(version) = used.shadow {
+        match learn::open(store, data, version).await {
+            Ok(model) => rules.judges.shadow = Some((version, model)),
+            Err(error) => tracing::error!(error = format!("{error:#}"), version, "the shadow model cannot be used"),
+        }
+    }
     for older in store.read(|reader| reader.rules_of_open_clocks()).await? {
         if older.version != version {
             let policies: Policies = rules::Files(older.files).policies(older.version)?;
@@ -95,30 +119,40 @@ async fn in_force(store: &Store, files: rules::Files, version: u32) -> Result<Ru
     Ok(rules)
 }
 
-/// Puts in force what another process publishes, until `stop` turns true.
-pub(super) async fn follow_rules(desk: Arc<Desk>, pipeline: Arc<Pipeline>, clock: Clock, mut stop: watch::Receiver<bool>) {
-    let mut refused = 0;
+/// Puts in force what another process publishes or promotes, until `stop` turns true.
+pub(super) async fn follow_rules(
+    desk: Arc<Desk>,
+    pipeline: Arc<Pipeline>,
+    data: PathBuf,
+    clock: Clock,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut refused = None;
     loop {
         tokio::select! {
             () = clock.sleep(LOOK_FOR_RULES) => {}
             _ = stop.changed() => return,
         }
-        let known = pipeline.judges().version.max(refused);
-        let newest = match desk.store().read(|reader| reader.newest_ruleset_version()).await {
-            Ok(newest) if newest > known => newest,
+        let judges = pipeline.judges();
+        let look = |reader: &queue::Reader<'_>| {
+            Ok::<_, queue::Error>((reader.newest_ruleset_version()?, reader.models_in_use()?.choice))
+        };
+        let newest = match desk.store().read(look).await {
+            Ok(newest) if newest != (judges.version, judges.choice) && Some(newest) != refused => newest,
             _ => continue,
         };
-        match newest_rules(desk.store()).await {
+        match newest_rules(desk.store(), &data).await {
             Ok(rules) => {
+                let (version, model) = (rules.judges.version, rules.judges.model);
                 desk.set_policies(rules.policies);
-                pipeline.set_judges(Judges { version: newest, ..rules.judges });
-                tracing::info!(version = newest, "rules that another process published are in force");
+                pipeline.set_judges(rules.judges);
+                tracing::info!(version, model, "what another process published is in force");
             }
             Err(error) => {
-                refused = newest;
+                refused = Some(newest);
                 tracing::error!(
                     error = format!("{error:#}"),
-                    version = newest,
+                    version = newest.0,
                     "rules that another process published do not pass here: the old ones stay in force"
                 );
             }
@@ -126,9 +160,10 @@ pub(super) async fn follow_rules(desk: Arc<Desk>, pipeline: Arc<Pipeline>, clock
     }
 }
 
-async fn newest_rules(store: &Store) -> Result<RuleSet> {
+/// The rules and the models in force, as the store has them.
+pub(super) async fn newest_rules(store: &Store, data: &Path) -> Result<RuleSet> {
     let published = store.read(|reader| reader.latest_rules()).await?.context("no rules are published")?;
-    in_force(store, rules::Files(published.files), published.version).await
+    in_force(store, data, rules::Files(published.files), published.version).await
 }
 
 /// Lets old days of the embedded log go.

@@ -242,7 +242,8 @@ impl App {
     fn serve(&mut self, config: &Config, listener: TcpListener, beside: axum::Router) {
         if self.leases.is_some() {
             let (desk, pipeline, clock) = (Arc::clone(&self.desk), Arc::clone(&self.pipeline), self.clock.clone());
-            self.stage("rules", |stop| engines::follow_rules(desk, pipeline, clock, stop));
+            let data = config.data.directory.clone();
+            self.stage("rules", |stop| engines::follow_rules(desk, pipeline, data, clock, stop));
         }
         let health = self.health();
         let (desk, registry) = (Arc::clone(&self.desk), self.registry.clone());

@@ -1,21 +1,25 @@
 //! What a mention is: complaint, question, proposal, abuse or other, in which language, and why.
 //!
 //! Pure: text in, [`Verdict`] out. The pipeline hands over normalised and masked text. Rules are data
-//! (`rules/classify/*.toml`, see [`rules`]); their weights, a few features of the text's shape and, when
-//! there is one, a statistical model are added up for each label. `docs/labels.md` says what the labels mean.
+//! (`rules/classify/*.toml`, see [`rules`]); what they say is where a trained model ([`model`]) starts from. Without
+//! one, the rules and the text's shape decide alone. `docs/labels.md` says what the labels mean.
 
+pub mod compare;
+pub mod corpus;
 mod lang;
+pub mod model;
 mod pattern;
 pub mod rules;
 mod score;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::mention::{Label, Lang, Verdict};
-use crate::text::fold_obfuscation;
+use crate::text::{Folded, fold_obfuscation};
 use lang::Languages;
+use model::{Model, Signs};
 use rules::{Rule, Set};
 use score::Sum;
 
@@ -87,20 +91,14 @@ pub struct Input<'a> {
     pub addressed: bool,
 }
 
-/// What a statistical model adds for each label, in the order of [`Label::ALL`], on the scale of rule weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Scores(pub [f32; 5]);
-
-/// The seam for a statistical model: its scores enter the same sum as the rules', with the reason `model`.
-pub type Model = Box<dyn Fn(&str, Lang) -> Scores + Send + Sync>;
-
 /// A compiled set of rules.
 pub struct Classifier {
     rules: Vec<Rule>,
     plain: Set,
     folded: Set,
     languages: Languages,
-    model: Option<Model>,
+    model: Option<Arc<Model>>,
+    probe: Option<fn(&str)>,
     config: Config,
 }
 
@@ -133,7 +131,15 @@ impl Classifier {
         let rules = sources.into_iter().map(Rule::compile).collect::<Result<Vec<_>, _>>()?;
         let plain = Set::build(&rules, false)?;
         let folded = Set::build(&rules, true)?;
-        Ok(Classifier { rules, plain, folded, languages: Languages::default(), model: None, config: Config::default() })
+        Ok(Classifier {
+            rules,
+            plain,
+            folded,
+            languages: Languages::default(),
+            model: None,
+            probe: None,
+            config: Config::default(),
+        })
     }
 
     /// The same rules with another threshold.
@@ -142,9 +148,20 @@ impl Classifier {
         self
     }
 
-    /// The same rules with a statistical model beside them.
-    pub fn with_model(mut self, model: Model) -> Classifier {
+    /// The same rules with a trained model beside them.
+    pub fn with_model(mut self, model: Arc<Model>) -> Classifier {
         self.model = Some(model);
+        self
+    }
+
+    /// The trained model beside the rules, if there is one.
+    pub fn model(&self) -> Option<&Arc<Model>> {
+        self.model.as_ref()
+    }
+
+    /// Something that looks at every text before it is read; tests stumble with it.
+    pub fn with_probe(mut self, probe: fn(&str)) -> Classifier {
+        self.probe = Some(probe);
         self
     }
 
@@ -170,7 +187,7 @@ impl Classifier {
                 let text = crate::text::normalise(example);
                 let masked = crate::text::mask(&text);
                 let mut fires = false;
-                self.each_hit(&masked, Lang::Und, |hit, _| fires |= hit == index);
+                self.each_hit(&masked, fold_obfuscation(&masked).as_ref(), Lang::Und, |hit, _| fires |= hit == index);
                 if fires != expected {
                     let (is, remedy) = match expected {
                         true => ("does not match", "widen the rule or move the text to no_match"),
@@ -183,13 +200,44 @@ impl Classifier {
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
+    /// The language of a text.
+    pub fn language(&self, text: &str, hint: Option<&str>) -> Lang {
+        self.languages.detect(head(text), hint)
+    }
+
     /// Classifies one mention.
     pub fn read(&self, input: &Input<'_>) -> Verdict {
+        self.read_with(self.model.as_deref(), input)
+    }
+
+    /// Classifies one mention with another model than the one in force, or with the rules alone.
+    pub fn read_with(&self, model: Option<&Model>, input: &Input<'_>) -> Verdict {
         let text = head(input.text);
+        if let Some(probe) = self.probe {
+            probe(text);
+        }
         let lang = self.languages.detect(text, input.lang_hint);
+        let folded = fold_obfuscation(text);
+        let mut sum = self.sum(text, folded.as_ref(), lang, input.answers);
+        let opinion = model.and_then(|model| {
+            let (rules, nudge) = (sum.rules(), sum.nudge());
+            let folded = folded.as_ref().map(|folded| folded.text.as_str());
+            model.read(text, lang, &Signs { folded, rules: &rules, nudge, answers: input.answers })
+        });
+        match opinion {
+            Some(opinion) => sum.verdict_of_model(lang, &opinion),
+            None => {
+                sum.add_shape(input);
+                sum.verdict(lang, self.config.unsure_below)
+            }
+        }
+    }
+
+    /// What the rules and the thread say of a text.
+    fn sum<'a>(&'a self, text: &'a str, folded: Option<&Folded>, lang: Lang, answers: Option<Label>) -> Sum<'a> {
         let mut sum = Sum::new(text);
-        sum.add_shape(input);
-        self.each_hit(text, lang, |index, place| {
+        sum.add_thread(answers);
+        self.each_hit(text, folded, lang, |index, place| {
             let rule = &self.rules[index];
             sum.add(&rule.source.id, rule.source.label, rule.source.weight, place);
             if rule.source.force {
@@ -199,14 +247,20 @@ impl Classifier {
                 sum.forbid(label);
             }
         });
-        if let Some(model) = &self.model {
-            sum.add_model(model(text, lang));
-        }
-        sum.verdict(lang, self.config.unsure_below)
+        sum.add_echo(answers);
+        sum
+    }
+
+    /// What a model sees of a text besides its letters.
+    fn signs(&self, text: &str, lang: Lang, answers: Option<Label>, then: impl FnOnce(&Signs<'_>)) {
+        let folded = fold_obfuscation(text);
+        let mut sum = self.sum(text, folded.as_ref(), lang, answers);
+        let (rules, nudge) = (sum.rules(), sum.nudge());
+        then(&Signs { folded: folded.as_ref().map(|folded| folded.text.as_str()), rules: &rules, nudge, answers });
     }
 
     /// Calls `found` with each rule that fires in `text` and the place where it does.
-    fn each_hit(&self, text: &str, lang: Lang, mut found: impl FnMut(usize, std::ops::Range<usize>)) {
+    fn each_hit(&self, text: &str, folded: Option<&Folded>, lang: Lang, mut found: impl FnMut(usize, std::ops::Range<usize>)) {
         let lower = if text.bytes().any(|b| b.is_ascii_uppercase()) {
             Cow::Owned(text.to_ascii_lowercase())
         } else {
@@ -216,7 +270,7 @@ impl Classifier {
         if self.folded.is_empty() {
             return;
         }
-        match fold_obfuscation(text) {
+        match folded {
             Some(folded) => self.folded.each_hit(&self.rules, &folded.text, lang, |index, place| {
                 found(index, folded.origin(text, place));
             }),

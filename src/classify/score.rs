@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Input, Scores};
+use super::{Input, model::Opinion};
 use crate::mention::{Label, Lang, Reason, Verdict};
 
 /// How many reasons an agent reads.
@@ -43,13 +43,61 @@ impl<'a> Sum<'a> {
         self.forbidden[label as usize] = true;
     }
 
-    pub(super) fn add_model(&mut self, scores: Scores) {
-        for (label, weight) in Label::ALL.into_iter().zip(scores.0).filter(|(_, weight)| *weight != 0.0) {
-            self.add("model", label, weight, 0..0);
+    /// The label of the post that this one answers.
+    pub(super) fn add_thread(&mut self, answers: Option<Label>) {
+        if let Some(label @ (Label::Complaint | Label::Question | Label::Proposal)) = answers {
+            let short = self.text.chars().nth(40).is_none();
+            self.add("thread.answers", label, if short { 1.4 } else { 0.4 }, 0..0);
         }
     }
 
-    /// What the text's form and its thread say, whatever its words are.
+    /// "Same here" says what the post above it says.
+    pub(super) fn add_echo(&mut self, answers: Option<Label>) {
+        let same = self.reasons.iter().find(|hit| hit.rule.starts_with("thread.same")).map(|hit| hit.place.clone());
+        if let (Some(label @ (Label::Complaint | Label::Question | Label::Proposal)), Some(place)) = (answers, same) {
+            self.add("thread.echo", label, 1.4, place);
+        }
+    }
+
+    /// Ids of what fired.
+    pub(super) fn rules(&self) -> Vec<&'a str> {
+        self.reasons.iter().map(|hit| hit.rule).collect()
+    }
+
+    /// How far the rules push each label before the model says anything.
+    pub(super) fn nudge(&mut self) -> [f32; 5] {
+        self.add_up();
+        self.settle();
+        std::mem::take(&mut self.scores)
+    }
+
+    /// The label that the model finds likeliest, unless a rule forces or forbids it.
+    pub(super) fn verdict_of_model(mut self, lang: Lang, opinion: &Opinion) -> Verdict {
+        let mut probabilities = opinion.probabilities;
+        for (probability, forbidden) in probabilities.iter_mut().zip(self.forbidden) {
+            *probability = if forbidden { 0.0 } else { *probability };
+        }
+        let left = probabilities.iter().sum::<f32>().max(1e-6);
+        let chance = |label: Label| probabilities[label as usize] / left;
+        // On a tie the earlier label wins: a complaint missed costs most.
+        let best = Label::ALL.into_iter().rev().max_by(|a, b| chance(*a).total_cmp(&chance(*b))).unwrap_or(Label::Other);
+        let label = self.forced.unwrap_or(best);
+        let confidence = if self.forced.is_some() { chance(label).max(0.95) } else { chance(label) };
+        for (place, label, weight) in &opinion.words {
+            self.add("model", *label, *weight, place.clone());
+        }
+        let reasons = self.take_reasons(label);
+        Verdict {
+            lang,
+            label,
+            confidence,
+            unsure: self.forced.is_none() && confidence < opinion.unsure_below,
+            model: 0,
+            reasons,
+        }
+    }
+
+    /// What the text's form says, whatever its words are.
     pub(super) fn add_shape(&mut self, input: &Input<'_>) {
         let text = self.text;
         let end = text.trim_end_matches(|c: char| {
@@ -64,10 +112,6 @@ impl<'a> Sum<'a> {
         let words = text.chars().filter(|c| c.is_alphanumeric() && !matches!(c, 'ㄱ'..='ㅣ')).take(3).count();
         if words < 3 {
             self.add("shape.no_words", Label::Other, 0.8, 0..text.len());
-        }
-        if let Some(label @ (Label::Complaint | Label::Question | Label::Proposal)) = input.answers {
-            let short = text.chars().nth(40).is_none();
-            self.add("thread.answers", label, if short { 0.5 } else { 0.25 }, 0..0);
         }
         // Who speaks to us wants something put right more often than not; who speaks of us mostly chats.
         if !input.addressed {
@@ -84,10 +128,7 @@ impl<'a> Sum<'a> {
     /// the margin and says nothing of probabilities until a model is calibrated.
     pub(super) fn verdict(mut self, lang: Lang, unsure_below: f32) -> Verdict {
         self.add_up();
-        // A failure with a question mark behind it is a complaint first: docs/labels.md, case 6.
-        if self.scores[Label::Complaint as usize] >= 1.0 {
-            self.scores[Label::Question as usize] *= 0.6;
-        }
+        self.settle();
         for label in Label::ALL {
             if self.forbidden[label as usize] {
                 self.scores[label as usize] = 0.0;
@@ -101,7 +142,14 @@ impl<'a> Sum<'a> {
         let margin = (score(label) - second).max(0.0);
         let confidence = if self.forced.is_some() { (1.0 - (-margin).exp()).max(0.95) } else { 1.0 - (-margin).exp() };
         let reasons = self.take_reasons(label);
-        Verdict { lang, label, confidence, unsure: confidence < unsure_below, reasons }
+        Verdict { lang, label, confidence, unsure: confidence < unsure_below, model: 0, reasons }
+    }
+
+    /// A failure with a question behind it is a complaint first: docs/labels.md, "A fault and a question".
+    fn settle(&mut self) {
+        if self.scores[Label::Complaint as usize] >= 1.0 {
+            self.scores[Label::Question as usize] *= 0.6;
+        }
     }
 
     /// Adds the weights. Rules of one family (what stands before the first dot of their ids) see the same

@@ -12,6 +12,11 @@ fn shipped() -> Classifier {
     Classifier::parse(&files).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// As the program judges: rules and the model that it carries.
+fn whole() -> Classifier {
+    shipped().with_model(Model::shipped().unwrap())
+}
+
 #[test]
 fn the_shipped_rules_hold_their_examples() {
     let classifier = shipped();
@@ -21,12 +26,12 @@ fn the_shipped_rules_hold_their_examples() {
     }
 }
 
-/// How the rules do on a sample's own labels: printed, and held to a modest floor.
+/// How rules and model do on a sample's own labels, which the model was not trained on: printed, and held to a floor.
 /// `cargo test --lib classify -- --nocapture accuracy`
 #[test]
 fn accuracy_on_the_sample_shop() {
     let Ok(lines) = std::fs::read_to_string("samples/shop/posts.jsonl") else { return };
-    let classifier = shipped();
+    let classifier = whole();
     let mut labels: HashMap<String, Label> = HashMap::new();
     let mut table = [[0_u32; 6]; 5];
     let half = std::env::var("SAMPLE_HALF").ok();
@@ -65,7 +70,7 @@ fn accuracy_on_the_sample_shop() {
     let right: u32 = (0..5).map(|i| table[i][i]).sum();
     let (sure, share) = (f64::from(right) / f64::from(all - unsure), f64::from(unsure) / f64::from(all));
     println!("{all} posts, right among the sure {:.1} %, unsure {:.1} %", sure * 100.0, share * 100.0);
-    assert!(sure >= 0.75 && share <= 0.30, "{sure} {share}");
+    assert!(sure >= 0.9 && share <= 0.2, "{sure} {share}");
 }
 
 fn files(text: &str) -> Vec<(String, String)> {
@@ -79,7 +84,7 @@ fn verdict(classifier: &Classifier, text: &str, answers: Option<Label>) -> Verdi
 
 #[test]
 fn ordinary_posts_get_their_label() {
-    let classifier = shipped();
+    let classifier = whole();
     for (text, label) in [
         ("열흘째 배송이 안 와요", Label::Complaint),
         ("The zip broke on the second day", Label::Complaint),
@@ -107,8 +112,51 @@ fn ordinary_posts_get_their_label() {
 }
 
 #[test]
+fn a_disguised_insult_is_one() {
+    let classifier = whole();
+    for text in [
+        "시1발 새끼들아 전화 좀 받아라",
+        "야 이 ㅅㅂ놈들아",
+        "병.신 같은 상담원 새끼",
+        "병 신 새 끼 들",
+        "ㅂㅅ같은 것들 일을 그따위로 하냐",
+        "ㅅㅣ발놈들",
+        "씨@@발 놈들 다 뒤져라",
+        "개새1끼들",
+        "미친놈들ㅋㅋ 니들 다 꺼져 ㅄ들아",
+        "you f*cking idiots",
+        "go to hell you stup1d b!tch",
+        "m.o.r.o.n.s, all of you",
+        "you are all fuuuucking morons",
+        "stupid a$$holes, i hope you die",
+    ] {
+        let verdict = verdict(&classifier, text, None);
+        assert_eq!(verdict.label, Label::Abuse, "{text}: {verdict:?}");
+    }
+}
+
+#[test]
+fn profanity_at_a_thing_is_no_abuse() {
+    let classifier = whole();
+    for (text, label) in [
+        ("ㅅㅂ 앱이 또 튕기네 로그인도 안되고", Label::Complaint),
+        ("존나 느려서 결제가 안 됨 환불해줘라", Label::Complaint),
+        ("좆망겜 서버 또 터짐", Label::Complaint),
+        ("와 존나 맛있다 또 시켜야지", Label::Other),
+        ("개꿀 ㅋㅋㅋ 미쳤다 진짜 너무 좋아", Label::Other),
+        ("this damn app crashes every time i pay", Label::Complaint),
+        ("the wifi is shit again, third outage this week", Label::Complaint),
+        ("holy shit this burger is so good", Label::Other),
+        ("so fucking happy with my new phone", Label::Other),
+    ] {
+        let verdict = verdict(&classifier, text, None);
+        assert_eq!(verdict.label, label, "{text}: {verdict:?}");
+    }
+}
+
+#[test]
 fn what_says_nothing_is_left_to_a_person() {
-    let classifier = shipped();
+    let classifier = whole();
     for text in ["", "음", "아까 그거 말인데", "12345", "@pine"] {
         let verdict = verdict(&classifier, text, None);
         assert!(verdict.unsure || verdict.label == Label::Other, "{text}: {verdict:?}");
@@ -117,28 +165,28 @@ fn what_says_nothing_is_left_to_a_person() {
 
 #[test]
 fn an_answer_is_read_in_its_thread() {
-    let classifier = shipped();
+    let classifier = whole();
     let alone = verdict(&classifier, "나도 똑같아요", None);
     let below = verdict(&classifier, "나도 똑같아요", Some(Label::Complaint));
     assert!(below.label == Label::Complaint && !below.unsure && below.confidence > alone.confidence, "{below:?}");
+    for short in ["me too", "same here", "저도 똑같아요", "저도요"] {
+        let short = verdict(&classifier, short, Some(Label::Complaint));
+        assert!(short.label == Label::Complaint && !short.unsure, "{short:?}");
+    }
+    for thanks in ["네 감사합니다", "ok thanks"] {
+        let thanks = verdict(&classifier, thanks, Some(Label::Complaint));
+        assert_eq!(thanks.label, Label::Other, "{thanks:?}");
+    }
     let below_praise = verdict(&classifier, "ㅇㅈ", Some(Label::Other));
     assert_ne!(below_praise.label, Label::Complaint);
 }
 
 #[test]
 fn reasons_quote_the_masked_text_as_it_was_written() {
-    let verdict = verdict(&shipped(), "야 이 미친 새1끼들아 010-1234-5678로 전화해", None);
+    let verdict = verdict(&whole(), "야 이 미친 새1끼들아 010-1234-5678로 전화해", None);
     let words: Vec<_> = verdict.reasons.iter().map(|reason| reason.words.as_str()).collect();
     assert!(words.iter().any(|words| words.contains("새1끼")), "{words:?}");
     assert!(!words.iter().any(|words| words.contains("1234")), "{words:?}");
-}
-
-#[test]
-fn a_model_enters_the_same_sum() {
-    let rules = Classifier::from_patterns(["complaint\tlate"]).unwrap();
-    let model: Model = Box::new(|_, _| Scores([0.0, 3.0, 0.0, 0.0, 0.0]));
-    let verdict = verdict(&rules.with_model(model), "so late", None);
-    assert_eq!((verdict.label, verdict.reasons[0].rule.as_str()), (Label::Question, "model"));
 }
 
 #[test]
@@ -216,7 +264,7 @@ fn a_broken_file_says_what_to_do() {
 
 #[test]
 fn hostile_texts_cost_little() {
-    let classifier = shipped();
+    let classifier = whole();
     let patterns =
         Classifier::from_patterns([r"other	(a+)+$", r"other	(.*){20}x", r"complaint	배송[^.!?]{0,12}(안|못|늦)"]).unwrap();
     for text in [
@@ -238,27 +286,19 @@ fn hostile_texts_cost_little() {
 }
 
 /// How the rules see real petitions, which nobody has labelled: printed.
+/// A desk on which more than a third is unsorted is worse than rules alone.
 #[test]
-fn spread_over_the_sample_office() {
-    let Ok(lines) = std::fs::read_to_string("samples/office/posts.jsonl") else { return };
-    let classifier = shipped();
-    let mut counts = [0_u32; 6];
-    for line in lines.lines() {
-        let post: serde_json::Value = serde_json::from_str(line).unwrap();
-        let Some(text) = post["text"].as_str() else { continue };
-        let verdict = verdict(&classifier, text, None);
-        counts[if verdict.unsure { 5 } else { verdict.label as usize }] += 1;
-        if std::env::var("SAMPLE_HALF").is_ok() && !matches!(verdict.label, Label::Complaint) {
-            println!(
-                "{} {:.2}{} {:.150}",
-                verdict.label.as_str(),
-                verdict.confidence,
-                if verdict.unsure { "?" } else { "" },
-                text.replace('\n', " ")
-            );
-        }
+fn a_third_of_a_brands_posts_is_unsorted_at_most() {
+    let classifier = whole();
+    for brand in ["shop", "office", "bank"] {
+        let Ok(lines) = std::fs::read_to_string(format!("samples/{brand}/posts.jsonl")) else { continue };
+        let posts: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let texts: Vec<&str> =
+            posts.iter().filter(|post| post["op"] == "post").map(|post| post["text"].as_str().unwrap()).collect();
+        let unsure = texts.iter().filter(|text| verdict(&classifier, text, None).unsure).count();
+        println!("{brand}: {unsure} of {} are unsorted", texts.len());
+        assert!(unsure * 3 <= texts.len(), "{brand}: {unsure} of {}", texts.len());
     }
-    println!("complaint, question, proposal, abuse, other, unsure: {counts:?}");
 }
 
 /// Nanoseconds that this thread has run, by Linux's count; 0 elsewhere.

@@ -8,6 +8,7 @@ mod alarms;
 mod finding;
 mod history;
 mod intake;
+mod learning;
 mod outbox;
 mod people;
 mod replies;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 pub use crate::queue::{Capability, Erasure, Outgoing, Watched};
 pub use finding::NewSearch;
 pub use intake::{Finding, Intake, Judged, Route, Taken};
+pub use learning::LabelBefore;
 pub use outbox::Receipt;
 pub use people::{SignIn, token_hash};
 pub use replies::{Answer, NewReply};
@@ -32,7 +34,7 @@ pub use work::HandOver;
 use crate::{
     case::{Actor, CaseId, EventKind},
     clock::{Clock, Time},
-    mention::MentionId,
+    mention::{Label, MentionId},
     queue::{self, Case, NewEvent, Store, Tx, Urgency},
     sla::{Fired, Kind, Origin, Policies, SlaClock},
     staff::{Action, Denied, Viewer, authorize},
@@ -142,6 +144,10 @@ crate::metrics! {
         ingest_lag: HistogramVec = "moksori_desk_ingest_lag_seconds" ["platform"] (crate::metrics::WAIT_SECONDS),
         /// Commands that were refused, by why.
         refused: IntCounterVec = "moksori_desk_refused_total" ["reason"],
+        /// Labels that a person set, by the label before; `unsorted` where the classifier had abstained.
+        corrected: IntCounterVec = "moksori_classify_corrections_total" ["from", "to"],
+        /// Cases resolved, by label and by who had the last word on it: the share of `person` is how often the classifier is wrong.
+        checked: IntCounterVec = "moksori_classify_checked_total" ["label", "by"],
     }
 }
 
@@ -288,6 +294,8 @@ impl Desk {
                     Fired::BreachWithdrawn => {}
                 }
             }
+            Count::Corrected { from, to } => self.metrics.corrected.with_label_values(&[*from, to.as_str()]).inc(),
+            Count::Checked { label, by } => self.metrics.checked.with_label_values(&[label.as_str(), by]).inc(),
             Count::Mention { outcome, platform, lag } => {
                 self.metrics.mentions.with_label_values(&[*outcome]).inc();
                 if let Some(lag) = lag {
@@ -315,6 +323,8 @@ fn refusal(error: &Error) -> &'static str {
 /// Something to count once the transaction is durable.
 enum Count {
     Clock { kind: Kind, team: String, label: &'static str, fired: Fired, late: Duration, waited: Duration },
+    Corrected { from: &'static str, to: Label },
+    Checked { label: Label, by: &'static str },
     Mention { outcome: &'static str, platform: String, lag: Option<Duration> },
 }
 

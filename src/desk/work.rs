@@ -1,6 +1,6 @@
 //! What agents do with a case: claim, give back, hand over, label, note, wait, resolve.
 
-use super::{Desk, Error, Ledger};
+use super::{Count, Desk, Error, LabelBefore, Ledger};
 use crate::{
     case::{Actor, CaseId, EventKind, Status},
     mention::Label,
@@ -88,24 +88,23 @@ impl Desk {
         .await
     }
 
-    /// Sets the label: a person's word, which sorts the case and stops its triage clock.
+    /// Sets the label: a person's word, which sorts the case, stops its triage clock and is kept for the
+    /// classifier to learn from.
     ///
     /// # Errors
     /// Those of every command.
     pub async fn set_label(&self, viewer: &Viewer, id: CaseId, label: Label) -> Result<(), Error> {
         let agent = viewer.id;
         self.command(viewer, Action::Work, id, move |ledger, case| {
-            let before = if case.unsure { "unsorted" } else { case.label.as_str() };
+            let before = LabelBefore { label: case.label, unsure: case.unsure, by: case.labelled_by };
             case.label = label;
             case.unsure = false;
             case.labelled_by = Some(agent);
+            ledger.tx.correct(case.mention, case.id, label, agent)?;
+            ledger.tally.push(Count::Corrected { from: before.word(), to: label });
             ledger.turn(case, Kind::Triage, |clock, policy, now| clock.meet(policy, now, now));
-            ledger.event(
-                case,
-                Actor::Agent(agent),
-                EventKind::Labelled,
-                Some(serde_json::json!({ "from": before, "to": label })),
-            );
+            let payload = serde_json::json!({ "from": before.word(), "to": label, "guess": before.label, "by": before.by });
+            ledger.event(case, Actor::Agent(agent), EventKind::Labelled, Some(payload));
             Ok(())
         })
         .await
@@ -173,6 +172,8 @@ impl Desk {
                 ledger.turn(case, kind, |clock, policy, now| clock.cancel(policy, reason, now));
             }
             ledger.turn(case, Kind::Resolution, |clock, policy, now| clock.meet(policy, now, now));
+            let by = if case.labelled_by.is_some() { "person" } else { "classifier" };
+            ledger.tally.push(Count::Checked { label: case.label, by });
             case.status = Status::Resolved;
             case.resolved_at = Some(ledger.now());
             case.assignee = case.assignee.or(Some(agent));

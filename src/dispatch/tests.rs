@@ -5,9 +5,9 @@ use super::*;
 fn known() -> Known {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Known {
-        teams: names(&["shop-cs", "shop-orders", "shop-product", "office-desk", "office-plan"]),
+        teams: names(&["shop-cs", "shop-orders", "shop-product", "office-desk", "office-plan", "bank-help", "bank-cards"]),
         policies: names(&["standard", "crisis"]),
-        brands: names(&["shop", "office"]),
+        brands: names(&["shop", "office", "bank"]),
     }
 }
 
@@ -36,13 +36,13 @@ const LAST: &str = "[[rule]]\nid = 'last'\nfold = {}\n";
 #[test]
 fn the_shipped_rules_hold_their_examples() {
     let read = |path: &str| (path.to_owned(), std::fs::read_to_string(path).unwrap());
-    let all =
-        [read("samples/shop/rules/dispatch.toml"), read("samples/office/rules/dispatch.toml"), read("rules/dispatch.toml")];
+    let all = ["samples/shop/rules", "samples/office/rules", "samples/bank/rules", "rules"]
+        .map(|folder| read(&format!("{folder}/dispatch.toml")));
     let dispatcher = Dispatcher::parse(&all, &known()).unwrap();
     assert_eq!(dispatcher.check(), Ok(()));
-    let alone = Dispatcher::parse(&all[2..], &Known::default()).unwrap();
+    let alone = Dispatcher::parse(&all[3..], &Known::default()).unwrap();
     assert_eq!(alone.check(), Ok(()), "the default rules need no configuration");
-    assert!(all[..2].iter().all(|(_, text)| text.contains("[[rule.example]]")));
+    assert!(all[..3].iter().all(|(_, text)| text.contains("[[rule.example]]")));
 }
 
 #[test]

@@ -360,7 +360,7 @@ impl Tx<'_> {
     pub(super) fn judge(&mut self, id: MentionId, verdict: &Verdict, rules: u32) -> Result<(), Error> {
         if !verdict.reasons.is_empty() {
             let reasons = serde_json::to_string(&verdict.reasons).unwrap_or_default();
-            self.sql.add(&bulk::JUDGEMENT, &[id.0.into(), rules.into(), (&reasons).into()])?;
+            self.sql.add(&bulk::JUDGEMENT, &[id.0.into(), rules.into(), verdict.model.into(), (&reasons).into()])?;
         }
         Ok(())
     }
@@ -408,6 +408,8 @@ impl Tx<'_> {
         }
         self.on_mention(id, "DELETE FROM mention_original WHERE mention_id = ?1", &[id.0.into()])?;
         self.on_mention(id, "DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
+        // What was said of the text that stood here is not said of the new one.
+        self.on_mention(id, "DELETE FROM feedback WHERE mention_id = ?1", &[id.0.into()])?;
         if let Some(original) = texts.original {
             self.sql.add(&bulk::MENTION_ORIGINAL, &[id.0.into(), original.into()])?;
         }
@@ -464,6 +466,7 @@ impl Tx<'_> {
         self.on_mention(id, "DELETE FROM mention_original WHERE mention_id = ?1", &[id.0.into()])?;
         self.on_mention(id, "DELETE FROM mention_extra WHERE mention_id = ?1", &[id.0.into()])?;
         self.on_mention(id, "DELETE FROM judgement WHERE mention_id = ?1", &[id.0.into()])?;
+        self.on_mention(id, "DELETE FROM feedback WHERE mention_id = ?1", &[id.0.into()])?;
         self.on_mention(
             id,
             "INSERT INTO erasure (source, native_id, at) SELECT s.key, m.native_id, ?2 FROM mention m JOIN source s ON

@@ -7,6 +7,7 @@ mod case;
 mod insight;
 mod other;
 mod queue;
+mod review;
 mod search;
 mod sources;
 
@@ -19,6 +20,7 @@ pub use self::{
     insight::{AlertRow, Columns, Example, ExportRow, ExportsPage, InsightPage, RisingRow, SavedPage, SavedRow},
     other::{ErrorPage, Failure, LinkPage, Problem, SignIn, problem_words},
     queue::{Counts, Filter, Group, GroupKind, Left, List, Peek, PeekPanel, QueuePage, Row, RowPush, RowsPage},
+    review::{Correction, ReviewPage, ReviewTab},
     search::{Facet, FacetItem, Hit, HitCase, Lookalike, SearchPage},
     sources::{Catch, Failing, Faring, Heard, Quota, Source, SourcePage, SourcePush, SourcesPage, StreamLine},
 };

@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-fn moksori(directory: &Path, args: &[&str]) -> Output {
+pub fn moksori(directory: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_moksori"))
         .args(args)
         .current_dir(directory)
@@ -17,12 +17,12 @@ fn moksori(directory: &Path, args: &[&str]) -> Output {
         .unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// A desk as README.md sets one up, with a file to read posts from.
-fn desk() -> TempDir {
+pub fn readme_desk() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for folder in ["rules", "rules/classify", "connectors"] {
@@ -50,7 +50,7 @@ fn desk() -> TempDir {
 
 #[test]
 fn the_configuration_of_the_readme_is_right() {
-    let dir = desk();
+    let dir = readme_desk();
     let checked = moksori(dir.path(), &["check"]);
     assert!(checked.status.success(), "{}", said(&checked));
     assert!(said(&checked).contains("all is well"));
@@ -58,7 +58,7 @@ fn the_configuration_of_the_readme_is_right() {
 
 #[test]
 fn a_broken_rule_is_refused_with_its_line_and_the_old_one_stays_in_force() {
-    let dir = desk();
+    let dir = readme_desk();
     let published = moksori(dir.path(), &["rules", "publish"]);
     assert!(said(&published).contains("version 1 is in force"), "{}", said(&published));
 
@@ -84,7 +84,7 @@ fn a_broken_rule_is_refused_with_its_line_and_the_old_one_stays_in_force() {
 
 #[test]
 fn a_broken_connector_and_a_wrong_key_are_named() {
-    let dir = desk();
+    let dir = readme_desk();
     let file = dir.path().join("connectors/file.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("colour = \"red\"\n{text}")).unwrap();
@@ -101,7 +101,7 @@ fn a_broken_connector_and_a_wrong_key_are_named() {
 
 #[test]
 fn people_and_searches_work_on_a_desk_that_is_down() {
-    let dir = desk();
+    let dir = readme_desk();
     let added = moksori(
         dir.path(),
         &["user", "add", "--email", "kg@example.com", "--name", "Kim", "--initials", "KG", "--team", "cs:lead"],

@@ -36,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// These put the stages together and may name them all.
-const ABOVE: &[&str] = &["app", "backup", "cli", "demo", "lib", "main", "replay"];
+const ABOVE: &[&str] = &["app", "backup", "cli", "demo", "learn", "lib", "main", "replay", "training"];
 
 /// Every platform is a file in `connectors/`; the program itself knows none. One that the word alone would
 /// not tell from English stands with its host.

@@ -20,8 +20,8 @@ const FIRST: &str = include_str!("../../src/queue/migrations/0001_desk.sql");
 fn newest() -> i64 {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queue/migrations");
     let names = crate::tidy::files(root.to_str().unwrap(), &["sql"]);
-    let number = |path: &Path| path.file_name().unwrap().to_str().unwrap()[..4].parse::<i64>().unwrap();
-    names.iter().map(|(path, _)| number(path)).max().unwrap()
+    let sqlite = names.iter().filter(|(path, _)| path.parent() == Some(root.as_path()));
+    i64::try_from(sqlite.count()).unwrap()
 }
 
 fn open(dir: &Path) -> Result<std::sync::Arc<Store>, Error> {

@@ -147,6 +147,7 @@ impl Place {
                     label: Label::Complaint,
                     confidence: 0.9,
                     unsure: false,
+                    model: 0,
                     reasons: Vec::new(),
                 },
                 findings: vec![Finding {

@@ -9,6 +9,7 @@ mod coverage;
 mod crowd;
 mod events;
 mod feed;
+mod feedback;
 mod history;
 mod hostile;
 mod intake;
@@ -234,7 +235,7 @@ fn post(native_id: &str, author: &str) -> Envelope {
 
 fn verdict() -> Verdict {
     let reason = Reason { rule: "late".into(), words: "안 와요".into(), weight: 1.5, label: Label::Complaint };
-    Verdict { lang: Lang::Ko, label: Label::Complaint, confidence: 0.93, unsure: false, reasons: vec![reason] }
+    Verdict { lang: Lang::Ko, label: Label::Complaint, confidence: 0.93, unsure: false, model: 0, reasons: vec![reason] }
 }
 
 fn texts(masked: &str) -> Texts<'_> {

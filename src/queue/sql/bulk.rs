@@ -88,8 +88,8 @@ pub(in crate::queue) static JUDGEMENT: Bulk = bulk(
     3,
     "judgement",
     false,
-    &[("mention_id", Int), ("rules", Int), ("reasons", Text)],
-    Insert("ON CONFLICT (mention_id) DO UPDATE SET rules = excluded.rules, reasons = excluded.reasons"),
+    &[("mention_id", Int), ("rules", Int), ("model", Int), ("reasons", Text)],
+    Insert("ON CONFLICT (mention_id) DO UPDATE SET rules = excluded.rules, model = excluded.model, reasons = excluded.reasons"),
 );
 
 pub(in crate::queue) static MENTION_MATCH: Bulk = bulk(

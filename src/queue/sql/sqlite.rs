@@ -23,6 +23,7 @@ pub(in crate::queue) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_sources.sql"),
     include_str!("../migrations/0004_listening.sql"),
     include_str!("../migrations/0005_searches.sql"),
+    include_str!("../migrations/0006_learning.sql"),
 ];
 
 impl ToSql for Value<'_> {

@@ -27,11 +27,11 @@ use super::{
 use crate::{
     case::{Actor, CaseId, EventKind, ReplyId},
     clock::Time,
-    desk::{HandOver, NewReply},
+    desk::{HandOver, LabelBefore, NewReply},
     mention::Label,
     queue::{Owner, QueueFilter},
     sla::PauseReason,
-    staff::{Action, Viewer, authorize},
+    staff::{Action, AgentId, Viewer, authorize},
     web::views::{Flash, RowPush},
 };
 
@@ -199,8 +199,10 @@ impl Console {
             EventKind::Claimed => desk.give_back(viewer, id).await?,
             EventKind::GivenBack => desk.claim(viewer, id).await?,
             EventKind::Labelled => {
-                let before = facts["from"].as_str().and_then(Label::parse).ok_or(Fault::TooLate)?;
-                desk.set_label(viewer, id, before).await?;
+                let label = facts["guess"].as_str().and_then(Label::parse).ok_or(Fault::TooLate)?;
+                let by = facts["by"].as_i64().map(AgentId);
+                let before = LabelBefore { label, unsure: facts["from"] == "unsorted", by };
+                desk.unlabel(viewer, id, before).await?;
             }
             EventKind::ReplyQueued => {
                 let reply = facts["reply"].as_i64().ok_or(Fault::TooLate)?;

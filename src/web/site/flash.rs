@@ -23,6 +23,8 @@ pub(super) enum Did {
     Answered,
     Wait,
     Resolve,
+    Accept,
+    Reject,
     SourcePause,
     SourceResume,
     SourceTest,
@@ -31,7 +33,7 @@ pub(super) enum Did {
 }
 
 impl Did {
-    const ALL: [Did; 18] = [
+    const ALL: [Did; 20] = [
         Did::Claim,
         Did::GiveBack,
         Did::Label,
@@ -45,6 +47,8 @@ impl Did {
         Did::Answered,
         Did::Wait,
         Did::Resolve,
+        Did::Accept,
+        Did::Reject,
         Did::SourcePause,
         Did::SourceResume,
         Did::SourceTest,
@@ -67,6 +71,8 @@ impl Did {
             Did::Answered => "answered",
             Did::Wait => "wait",
             Did::Resolve => "resolve",
+            Did::Accept => "accept",
+            Did::Reject => "reject",
             Did::SourcePause => "source-pause",
             Did::SourceResume => "source-resume",
             Did::SourceTest => "source-test",
@@ -91,6 +97,8 @@ impl Did {
             Did::Answered => w.did_answered,
             Did::Wait => w.ev_waiting,
             Did::Resolve => w.did_resolve,
+            Did::Accept => w.did_accept,
+            Did::Reject => w.did_reject,
             Did::SourcePause => w.did_src_pause,
             Did::SourceResume => w.did_src_resume,
             Did::SourceTest => w.did_src_test,
@@ -104,15 +112,20 @@ impl Did {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Done {
     pub did: Did,
+    /// Its number; of a review the number of the post.
     pub case: i64,
-    /// The event that undoing undoes.
+    /// The event that undoing undoes; of a review the time of the correction.
     pub undo: Option<i64>,
 }
 
 impl Done {
     /// For the toast.
     pub(super) fn flash(self, w: &Words) -> Flash {
-        let undo = self.undo.map(|event| (format!("/cases/{}/undo", self.case), event));
+        let path = match self.did {
+            Did::Accept | Did::Reject => format!("/review/{}", self.case),
+            _ => format!("/cases/{}/undo", self.case),
+        };
+        let undo = self.undo.map(|event| (path, event));
         Flash { text: self.did.words(w).into(), undo, bad: false }
     }
 

@@ -19,6 +19,7 @@ mod live;
 mod ops;
 mod pages;
 mod presence;
+mod review;
 mod room;
 mod saved;
 mod say;
@@ -214,6 +215,9 @@ fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<b
         .route("/cases/{number}/peek", get(pages::peek))
         .route("/cases/{number}/draft", put(commands::draft))
         .route("/cases/{number}/{command}", post(commands::run))
+        .route("/review", get(review::page))
+        .route("/review/corrections.jsonl", get(review::export))
+        .route("/review/{mention}", post(review::decide))
         .route("/search", get(finding::page))
         .route("/sources", get(sources::page))
         .route("/sources/{account}", get(sources::one))

@@ -59,18 +59,20 @@ impl Desktop {
             let count = open.iter().find(|(id, _)| *id == team.id).map_or(0, |(_, count)| *count);
             f.nav.push(item(team_name(team, f.language), format!("/queue/{}", team.key), count));
         }
-        let listens = |team: &crate::queue::Team| authorize(&self.viewer, Action::Listen, team.id).is_ok();
-        if reader.catalog.teams.iter().any(listens) {
-            let (name, href) = (f.w.sources.to_owned(), "/sources".to_owned());
-            f.nav.push(NavItem { current: href == current, name, href, open: None });
+        if let Some(open) = super::review::waiting(reader, &self.viewer)? {
+            f.nav.push(item(f.w.review.into(), "/review".into(), open));
         }
-        let unseen = reader.unseen_alerts(self.viewer.id, &self.viewer.visible_teams())?;
         let still = |name: &str, href: &str, open: Option<u64>| NavItem {
             current: href == current,
             name: name.into(),
             href: href.into(),
             open,
         };
+        let listens = |team: &crate::queue::Team| authorize(&self.viewer, Action::Listen, team.id).is_ok();
+        if reader.catalog.teams.iter().any(listens) {
+            f.nav.push(still(f.w.sources, "/sources", None));
+        }
+        let unseen = reader.unseen_alerts(self.viewer.id, &self.viewer.visible_teams())?;
         f.nav.push(still(f.w.saved, "/saved", (unseen > 0).then_some(unseen)));
         f.nav.push(still(f.w.insight, "/insight", None));
         Ok(f)

@@ -168,7 +168,8 @@ impl Shop {
             first_seen_at: now,
             ..Envelope::default()
         };
-        let verdict = Verdict { lang: Lang::Ko, label: Label::Complaint, confidence: 0.93, unsure: false, reasons: Vec::new() };
+        let verdict =
+            Verdict { lang: Lang::Ko, label: Label::Complaint, confidence: 0.93, unsure: false, model: 0, reasons: Vec::new() };
         let judged = Judged {
             position: at,
             envelope,
@@ -595,5 +596,59 @@ async fn a_stream_pushes_rows_and_tells_the_order() {
     shop.desk.end_session(who.cookie.trim_start_matches("moksori=")).await.unwrap();
     shop.clock.advance(Duration::from_secs(16));
     until(&mut resumed, "event: signedout").await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_label_is_corrected_taken_back_and_reviewed() {
+    let shop = Shop::open().await;
+    let agent = shop.hire("KG", &[("cs", Role::Agent)]).await;
+    let lead = shop.hire("LE", &[("cs", Role::Lead)]).await;
+    let other = shop.hire("VL", &[("vip", Role::Lead)]).await;
+    shop.post("cs", "이 가격에 언제까지 파나요", MINUTE, None).await;
+    let page = shop.get("/cases/1", Some(&agent)).await.text;
+    assert!(page.contains(r#"value="question" data-key="2""#), "one click, one key: {page}");
+
+    // One click, and one back: nothing is learnt.
+    let got = shop.form("/cases/1/label", &agent, "label=question", "en").await;
+    assert!(got.status == StatusCode::OK && got.text.contains("Label changed"), "{}", got.text);
+    assert!(shop.get("/review", Some(&lead)).await.text.contains("KG 님: 문의"));
+    let event = got.text.split("name=\"event\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert_eq!(shop.form("/cases/1/undo", &agent, &format!("event={event}"), "en").await.status, StatusCode::OK);
+    let case = shop.desk.store().read(|reader| reader.case(CaseId(1))).await;
+    let case: crate::queue::Case = Result::<_, queue::Error>::unwrap(case).unwrap();
+    assert_eq!((case.label, case.labelled_by, case.unsure), (Label::Complaint, None, false), "as the classifier had it");
+    assert!(shop.get("/review", Some(&lead)).await.text.contains("볼 교정이 없어요"));
+
+    assert_eq!(shop.form("/cases/1/label", &agent, "label=question", "en").await.status, StatusCode::OK);
+    for (who, status) in [(&agent, StatusCode::FORBIDDEN), (&lead, StatusCode::OK), (&other, StatusCode::OK)] {
+        assert_eq!(shop.get("/review", Some(who)).await.status, status);
+    }
+    assert!(!shop.get("/review", Some(&other)).await.text.contains("가격에"), "another team's posts");
+    let page = shop.get("/review", Some(&lead)).await.text;
+    let at = page.split("name=\"at\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert_eq!(shop.form("/review/1", &other, &format!("at={at}&do=accept"), "en").await.status, StatusCode::CONFLICT);
+    assert_eq!(shop.form("/review/1", &agent, &format!("at={at}&do=accept"), "en").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        shop.form("/review/1", &lead, &format!("at={at}&do=dance"), "en").await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+
+    // Without a script: a form, a redirect, a word of what was done with the way back.
+    let plain = [("content-type", "application/x-www-form-urlencoded"), ("accept", "text/html"), ("accept-language", "en")];
+    let decide = async |fields: &str| {
+        let body = format!("csrf={}&{fields}", lead.csrf);
+        shop.ask(Method::POST, "/review/1", Some(&lead), &plain, &body).await
+    };
+    let got = decide(&format!("at={at}&label=proposal")).await;
+    assert_eq!((got.status, got.header("location")), (StatusCode::SEE_OTHER, "/review"));
+    assert_eq!(got.header("set-cookie").split(';').next(), Some(format!("flash=accept.1.{at}").as_str()));
+    let lines = shop.get("/review/corrections.jsonl", Some(&lead)).await;
+    let line: Value = serde_json::from_str(lines.text.trim()).unwrap();
+    assert_eq!((line["label"].as_str(), line["was"].as_str()), (Some("proposal"), Some("complaint")));
+    assert_eq!(line["text"], "이 가격에 언제까지 파나요");
+    assert!(shop.get("/review?state=accepted", Some(&lead)).await.text.contains("LE 님이 받아들였어요: 제안"));
+    assert_eq!(decide(&format!("event={at}")).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(shop.get("/review/corrections.jsonl", Some(&lead)).await.text, "", "put back: not learnt");
     shop.close().await;
 }

@@ -1,6 +1,7 @@
 //! Headless Chromium on the real console: the story that a person sees, and the pictures of each page.
 
 mod console;
+mod learning;
 mod proxy;
 mod screenshots;
 mod story;

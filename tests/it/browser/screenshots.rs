@@ -3,7 +3,7 @@
 
 use std::{env, path::Path, time::Duration};
 
-use moksori::{clock::Clock, desk::NewReply, staff::Role};
+use moksori::{clock::Clock, desk::NewReply, mention::Label, staff::Role};
 use serde_json::json;
 use thirtyfour::prelude::*;
 
@@ -31,6 +31,7 @@ async fn screenshots() {
                     ("case", format!("/cases/{case}")),
                     ("similar", format!("/cases/{case}?tab=similar")),
                     ("search", "/search?q=%EB%B0%B0%EC%86%A1".to_owned()),
+                    ("review", "/review".to_owned()),
                     ("saved", "/saved".to_owned()),
                     ("exports", "/exports".to_owned()),
                     ("insight", "/insight".to_owned()),
@@ -85,6 +86,12 @@ async fn furnish(desk: &kit::Desk) {
     let sb = desk.viewer("SB").await;
     let coupon = desk.case_saying("쿠폰이").await.case;
     desk.app.desk.claim(&sb, coupon.id).await.unwrap();
+    // What a person says of a label is kept for the review, whatever the classifier had said.
+    for (words, label) in [("M 사이즈", Label::Other), ("Still waiting", Label::Question), ("상담원 연결", Label::Other)]
+    {
+        let case = desk.case_saying(words).await.case;
+        desk.app.desk.set_label(&kg, case.id, label).await.unwrap();
+    }
 }
 
 async fn picture(driver: &WebDriver, target: Option<&Path>, page: &str, lang: &str, theme: &str, width: u32) {

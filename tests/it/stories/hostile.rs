@@ -1,6 +1,6 @@
 //! What breaks the format becomes a dead letter with its reason, and the stream goes on.
 
-use moksori::{bus::Entry, classify::Scores, pipeline::Judges, rules};
+use moksori::{bus::Entry, pipeline::Judges, rules};
 
 use crate::kit::{self, SHOP};
 
@@ -48,10 +48,9 @@ async fn a_text_that_crashes_the_rules_is_buried_alone() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let files = rules::Files::load(&[root.join("samples/shop/rules"), root.join("rules")]).unwrap();
         let rules = files.check(judges.version, &desk.app.store.catalog()).unwrap();
-        let classifier = rules.judges.classifier.with_model(Box::new(|text, _| {
+        let classifier = rules.judges.classifier.with_probe(|text| {
             assert!(!text.contains("폭탄"), "a rule with a fault");
-            Scores([0.0; 5])
-        }));
+        });
         desk.app.pipeline.set_judges(Judges { classifier, ..rules.judges });
         desk.expect_dead_letters = 1;
         for text in ["배송이 안 와요. 너무 늦습니다", "폭탄 세일인가요?", "환불이 안 돼요. 답답합니다"]

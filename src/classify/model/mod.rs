@@ -1,0 +1,254 @@
+//! The trained half of the classifier: hashed pieces of a text, weighed for each label, with honest doubt.
+//!
+//! One table of weights a language, linear, one byte a weight. [`train`] makes a [`Model`] from examples and
+//! the rules (which rule fires is a piece like any other); [`Model::open`] maps one from its file. What it is
+//! sure of is set on sources that were left out of training in turn, so that it is meant for texts of strangers.
+
+mod calibrate;
+mod evaluate;
+mod features;
+mod file;
+mod train;
+
+use std::{cell::RefCell, ops::Range, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::mention::{Label, Lang};
+pub use evaluate::{LabelScore, Report, evaluate};
+use features::{Kind, Reader};
+use file::Bytes;
+pub use file::Error;
+pub use train::{CORPUS, Example, Fold, Options, leave_out, train};
+
+/// How many labels there are.
+pub(super) const LABELS: usize = Label::ALL.len();
+
+/// What a model says of itself; the head of its file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// What it is called.
+    pub name: String,
+    /// The day it was trained, `2026-11-26`.
+    pub date: String,
+    /// What it was trained on.
+    pub data: Vec<Source>,
+    /// What it was never trained on, so that it can be scored there.
+    pub held_out: Vec<String>,
+    /// One entry a language.
+    pub tables: Vec<Table>,
+}
+
+/// A source of training text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// How many texts were taken.
+    pub texts: usize,
+    /// Licence of the texts.
+    pub licence: String,
+}
+
+/// The weights of one language, and how its doubt is measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// The language.
+    pub lang: Lang,
+    /// The table has 2 to this power rows.
+    pub bits: u32,
+    /// The largest weight; a byte counts a square root's share of it.
+    pub scale: f32,
+    /// Divides the sums before they become probabilities: over 1, the model is less sure than it was in training.
+    pub temperature: f32,
+    /// Below this probability it abstains.
+    pub unsure_below: f32,
+    /// The precision for which `unsure_below` was chosen, on sources left out in turn.
+    pub precision: f32,
+    /// The share of those texts that it does not abstain from.
+    pub coverage: f32,
+}
+
+/// A trained model.
+pub struct Model {
+    bytes: Bytes,
+    card: Card,
+    /// What helps to read each table of the card.
+    tables: Vec<Index>,
+}
+
+/// How a table is read.
+struct Index {
+    /// Where it begins in the model's bytes.
+    start: usize,
+    /// What a byte weighs.
+    weights: Box<[f32; 256]>,
+    /// A bit for each row that says anything: small enough to stay near the processor, as the table is not.
+    known: Vec<u64>,
+}
+
+impl Index {
+    fn new(bytes: &[u8], start: usize, table: &Table) -> Index {
+        let mut known = vec![0; (1 << table.bits) / 64];
+        for (row, weights) in bytes[start..start + (LABELS << table.bits)].chunks_exact(LABELS).enumerate() {
+            known[row / 64] |= u64::from(weights != [0; LABELS]) << (row % 64);
+        }
+        Index { start, weights: Box::new(std::array::from_fn(|byte| file::weight(byte as u8, table.scale))), known }
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("card", &self.card).finish_non_exhaustive()
+    }
+}
+
+/// What is seen of a text besides its letters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signs<'a> {
+    /// The text without disguises, where it has any.
+    pub folded: Option<&'a str>,
+    /// Ids of the rules that fired.
+    pub rules: &'a [&'a str],
+    /// What the rules say for each label, in the order of [`Label::ALL`]: the model's sums start from it.
+    pub nudge: [f32; 5],
+    /// Label of the post that this one answers.
+    pub answers: Option<Label>,
+}
+
+/// What a model thinks of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opinion {
+    /// Probability of each label, in the order of [`Label::ALL`].
+    pub probabilities: [f32; 5],
+    /// Below this probability the model abstains.
+    pub unsure_below: f32,
+    /// The words that weighed most, heaviest first: place, label, weight.
+    pub words: Vec<(Range<usize>, Label, f32)>,
+}
+
+/// Buffers of one thread, used again for the next text.
+#[derive(Default)]
+struct Desk {
+    reader: Reader,
+    /// The weights of each piece.
+    rows: Vec<[f32; LABELS]>,
+    /// What each byte of the text weighs for one label.
+    spread: Vec<f32>,
+}
+
+thread_local! {
+    static DESK: RefCell<Desk> = RefCell::default();
+}
+
+impl Model {
+    /// The model that the program carries.
+    ///
+    /// # Errors
+    /// When it is not one: see [`Error`].
+    pub fn shipped() -> Result<Arc<Model>, Error> {
+        Model::from_static(include_bytes!("../../../rules/model/default.bin")).map(Arc::new)
+    }
+
+    /// What it says of itself.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// Its file, for keeping it elsewhere.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
+    /// Judges a normalised, masked text; `None` in a language that it does not know.
+    pub fn read(&self, text: &str, lang: Lang, signs: &Signs<'_>) -> Option<Opinion> {
+        let index = self.card.tables.iter().position(|table| table.lang == lang)?;
+        let table = &self.card.tables[index];
+        DESK.with_borrow_mut(|desk| {
+            desk.reader.read_all(text, signs);
+            // A piece that training never saw says nothing, and takes nothing from those that do.
+            let (known, shift) = (&self.tables[index].known, 32 - table.bits);
+            let says = |hash: u32| known[(hash >> shift) as usize / 64] >> ((hash >> shift) % 64) & 1 == 1;
+            desk.reader.pieces.retain(|piece| says(piece.hash));
+            desk.rows.clear();
+            desk.rows.extend(desk.reader.pieces.iter().map(|piece| self.row(index, piece.hash)));
+            let values = values(&desk.reader.counts());
+            let scores = scores(&desk.reader, &desk.rows, &values);
+            let scores: [f32; LABELS] = std::array::from_fn(|label| scores[label] + signs.nudge[label]);
+            let best = top(&scores);
+            let probabilities = softmax(scores.map(|score| score / table.temperature));
+            Some(Opinion { probabilities, unsure_below: table.unsure_below, words: words(desk, text, &values, best) })
+        })
+    }
+
+    fn row(&self, index: usize, hash: u32) -> [f32; LABELS] {
+        let Index { start, weights, .. } = &self.tables[index];
+        let at = start + (hash >> (32 - self.card.tables[index].bits)) as usize * LABELS;
+        let bytes = &self.bytes.as_slice()[at..at + LABELS];
+        std::array::from_fn(|label| weights[usize::from(bytes[label])])
+    }
+}
+
+fn scores(reader: &Reader, rows: &[[f32; LABELS]], values: &[f32; Kind::COUNT]) -> [f32; LABELS] {
+    let mut kinds = [[0.0_f32; LABELS]; Kind::COUNT];
+    for (piece, row) in reader.pieces.iter().zip(rows) {
+        let sums = &mut kinds[piece.kind as usize];
+        for label in 0..LABELS {
+            sums[label] += row[label];
+        }
+    }
+    std::array::from_fn(|label| kinds.iter().zip(values).map(|(sums, value)| sums[label] * value).sum())
+}
+
+/// The words that speak most for `label`.
+fn words(desk: &mut Desk, text: &str, values: &[f32; Kind::COUNT], label: usize) -> Vec<(Range<usize>, Label, f32)> {
+    let Desk { reader, rows, spread } = desk;
+    // The slope of what each byte weighs: a piece adds its share where it begins and takes it away where it ends.
+    spread.clear();
+    spread.resize(text.len() + 1, 0.0);
+    for (piece, row) in reader.pieces.iter().zip(rows.iter()).filter(|(piece, _)| piece.to > piece.from) {
+        let mean = row.iter().sum::<f32>() / LABELS as f32;
+        let share = (row[label] - mean) * values[piece.kind as usize] / (piece.to - piece.from) as f32;
+        spread[piece.from as usize] += share;
+        spread[piece.to as usize] -= share;
+    }
+    let mut level = 0.0;
+    for place in spread.iter_mut() {
+        level += *place;
+        *place = level;
+    }
+    let mut words: Vec<(Range<usize>, Label, f32)> = reader
+        .words_of()
+        .map(|word| (word.clone(), Label::ALL[label], spread[word].iter().sum()))
+        .filter(|(_, _, weight)| *weight >= 0.1)
+        .collect();
+    words.sort_by(|a, b| b.2.total_cmp(&a.2));
+    words.truncate(3);
+    words
+}
+
+/// What one piece of each kind counts: a kind counts the same in a short text and in a long one.
+fn values(counts: &[u32; Kind::COUNT]) -> [f32; Kind::COUNT] {
+    std::array::from_fn(|kind| {
+        let (count, enough) = (counts[kind].max(1) as f32, features::ENOUGH[kind]);
+        features::FACTORS[kind] / if count > enough { count / enough.sqrt() } else { count.sqrt() }
+    })
+}
+
+fn softmax(scores: [f32; LABELS]) -> [f32; LABELS] {
+    let most = scores.iter().copied().fold(f32::MIN, f32::max);
+    let powers = scores.map(|score| (score - most).exp());
+    let sum: f32 = powers.iter().sum();
+    powers.map(|power| power / sum)
+}
+
+/// The likeliest label; the earlier one on a tie.
+fn top(values: &[f32; LABELS]) -> usize {
+    (0..LABELS).rev().max_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;
