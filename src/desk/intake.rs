@@ -16,6 +16,11 @@ use crate::{
 /// Who writes to another account of the same brand within this asks the same: one case, one answer.
 const ASKS_AROUND: Duration = Duration::from_secs(30 * 60);
 
+/// A text that listening catches again within this is a copy of the first, whoever posts it: a press release, a repost.
+const COPIED: Duration = Duration::from_secs(24 * 3600);
+/// Shorter texts are alike by chance.
+const TELLING: usize = 40;
+
 /// A mention with everything that the pipeline found out about it.
 #[derive(Clone, Debug)]
 pub struct Judged {
@@ -331,7 +336,27 @@ impl Ledger<'_, '_> {
                 return self.join(case, judged, mention);
             }
         }
+        if !finding.addressed && !in_thread && self.is_copy(finding.brand, judged)? {
+            self.mention_event(None, mention, Actor::Customer, EventKind::Folded);
+            return Ok("folded");
+        }
         self.open(judged, finding, placed)
+    }
+
+    /// Whether somebody else's post says nearly the same and has a case; if not, later ones may be copies of this one.
+    fn is_copy(&mut self, brand: BrandId, judged: &Judged) -> Result<bool, Error> {
+        if judged.masked.chars().nth(TELLING).is_none() {
+            return Ok(false);
+        }
+        let known = match &mut self.overheard {
+            Some(known) => known,
+            None => self.overheard.insert(self.tx.overheard(self.tx.now.minus(COPIED))?),
+        };
+        if known.iter().any(|(other, signature)| *other == brand && text::alike(*signature, judged.signature)) {
+            return Ok(true);
+        }
+        known.push((brand, judged.signature));
+        Ok(false)
     }
 
     fn open(&mut self, judged: &Judged, finding: &Finding, placed: Placed) -> Result<&'static str, Error> {

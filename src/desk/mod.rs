@@ -32,7 +32,7 @@ pub use sources::{PAUSE, TEST, Wishes, cannot_be_heard};
 pub use work::HandOver;
 
 use crate::{
-    case::{Actor, CaseId, EventKind},
+    case::{Actor, BrandId, CaseId, EventKind},
     clock::{Clock, Time},
     mention::{Label, MentionId},
     queue::{self, Case, NewEvent, Store, Tx, Urgency},
@@ -240,7 +240,7 @@ impl Desk {
             .store
             .write(urgency, move |tx| {
                 let (policies, config) = (Arc::clone(&policies), config.clone());
-                let mut ledger = Ledger { tx, policies, config, tally: Vec::new() };
+                let mut ledger = Ledger { tx, policies, config, tally: Vec::new(), overheard: None };
                 let value = work(&mut ledger)?;
                 Ok::<_, Error>((value, ledger.tally))
             })
@@ -334,6 +334,8 @@ struct Ledger<'l, 'tx> {
     policies: Arc<Policies>,
     config: Config,
     tally: Vec<Count>,
+    /// Lately opened cases of posts that address nobody, with their signatures: read once, when first asked for.
+    overheard: Option<Vec<(BrandId, u64)>>,
 }
 
 impl Ledger<'_, '_> {

@@ -288,6 +288,21 @@ impl Tx<'_> {
         )
     }
 
+    /// Brand and signature of the newest cases, opened at `since` or later, whose post addresses nobody: what copies of
+    /// a text are known by.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn overheard(&self, since: Time) -> Result<Vec<(BrandId, u64)>, Error> {
+        self.sql.all(
+            "SELECT c.brand_id, c.signature FROM cases c JOIN mention_match m ON m.mention_id = c.mention_id AND m.brand_id =
+                 c.brand_id WHERE c.id > (SELECT max(id) FROM cases) - 2000 AND c.opened_at >= ?1 AND c.signature <> 0 AND
+                 m.addressed = 0",
+            &[since.0.into()],
+            |row| Ok((BrandId(row.get(0)?), row.get::<i64>(1)?.cast_unsigned())),
+        )
+    }
+
     /// Unfinished cases of a brand that hold mentions of a conversation: what one answer of ours answers.
     ///
     /// # Errors

@@ -198,6 +198,29 @@ async fn a_mention_knows_the_cases_that_it_opened_and_joined() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cases_of_posts_that_address_nobody_are_known_by_their_signatures() {
+    on_both(async |shop| {
+        shop.write(|tx| open_case(tx, &post("1", "mira"))).await;
+        let opened_at = shop.clock.now();
+        shop.clock.advance(std::time::Duration::from_secs(60));
+        let (brand, overheard) = shop
+            .write(|tx| {
+                let posted = take(tx, &post("2", "jun"))?;
+                let new = case_of(tx, posted);
+                tx.insert_case(&new)?;
+                Ok((new.brand, tx.overheard(Time(0))?))
+            })
+            .await;
+        assert_eq!(overheard, [], "both were written to us");
+        shop.words("UPDATE mention_match SET addressed = 0");
+        let lately = opened_at.plus(std::time::Duration::from_secs(1));
+        let (all, late) = shop.write(move |tx| Ok((tx.overheard(Time(0))?, tx.overheard(lately)?))).await;
+        assert_eq!((all, late), (vec![(brand, u64::MAX - 7); 2], vec![(brand, u64::MAX - 7)]));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn notes_and_pauses_are_kept_with_their_times() {
     on_both(async |shop| {
         let (id, _) = shop.write(|tx| open_case(tx, &post("1", "mira"))).await;

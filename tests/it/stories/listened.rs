@@ -131,6 +131,19 @@ async fn a_post_that_mentions_nobody_is_found_and_its_homonym_is_held_back() {
         assert_eq!(desk.totals().await.mentions, 1, "paused");
         assert_eq!(manager.post("/sources", &format!("{home}/resume"), &[]).await, StatusCode::SEE_OTHER);
         desk.case_saying("찢어져서").await;
+
+        // What one wrote and others copied is one case; the copies are kept, and found beside it.
+        let copied = "솔방울 배송을 시켰더니 상자가 비어 있었어요. 고객센터는 전화를 안 받고 환불도 안 해 준대요";
+        say("4", copied, desk.clock.now());
+        let first = desk.case_saying("비어 있었어요").await;
+        say("5", &format!("{copied}!!"), desk.clock.now());
+        say(
+            "6",
+            "솔방울 배송 기사님이 문 앞에 던지고 가셨어요. 안에 든 유리컵이 다 깨졌는데 누구한테 말해야 하나요",
+            desk.clock.now(),
+        );
+        let other = desk.case_saying("던지고").await;
+        assert_eq!((desk.totals().await.mentions, other.case.id.0 - first.case.id.0), (5, 1), "the copy has no case");
     })
     .await;
 }
