@@ -134,6 +134,21 @@ fn words_are_found_as_people_write_them() {
 }
 
 #[test]
+fn a_number_is_the_same_with_and_without_its_hyphens() {
+    let posts =
+        ["주문 2024-1103-77 언제 와요", "주문 2024110377번이요", "20241103-77", "2024-1103-78", "1103-77만", "#2024-1103-77a"];
+    let table: &[(&str, &[i64])] = &[
+        ("2024110377", &[1, 2, 3]),
+        ("2024-1103-77", &[1, 2, 3]),
+        ("2024-110377", &[1, 2, 3]),
+        ("-2024-1103-77 주문", &[]),
+        ("1103-77", &[1, 5]),
+        ("2024-1103-78", &[4]),
+    ];
+    check(&posts, table);
+}
+
+#[test]
 fn hangul_in_pieces_finds_and_is_found() {
     use unicode_normalization::UnicodeNormalization;
     let pieces = |text: &str| text.nfd().collect::<String>();
