@@ -109,6 +109,8 @@ pub(crate) struct Figures {
     report: Value,
     /// Milliseconds, by kind of query.
     times: BTreeMap<String, Vec<f64>>,
+    /// When each was asked for the first time.
+    first: Vec<f64>,
     slowest: (f64, String, usize),
 }
 
@@ -132,6 +134,8 @@ impl Figures {
             if took > self.slowest.0 {
                 self.slowest = (took, asked.query.clone(), total);
             }
+        } else {
+            self.first.push(took);
         }
     }
 
@@ -140,6 +144,8 @@ impl Figures {
         self.report["queries"] = json!(all.len());
         self.report["query_p50_ms"] = rounded(percentile(&mut all, 0.5));
         self.report["query_p99_ms"] = rounded(percentile(&mut all, 0.99));
+        self.report["first_p50_ms"] = rounded(percentile(&mut self.first, 0.5));
+        self.report["first_p99_ms"] = rounded(percentile(&mut self.first, 0.99));
         let kinds = self.times.iter_mut().map(|(kind, times)| (kind.clone(), rounded(percentile(times, 0.99))));
         self.report["p99_ms_by_kind"] = kinds.collect::<serde_json::Map<_, _>>().into();
         let (took, query, hits) = &self.slowest;
@@ -167,6 +173,7 @@ fn measure(engine: Engine, docs: usize, dir: &Path) -> Result<Value> {
         making,
         report: json!({ "docs": docs, "text_mb": rounded(bytes as f64 / 1e6) }),
         times: BTreeMap::new(),
+        first: Vec::new(),
         slowest: (0.0, String::new(), 0),
     };
     let rest = match engine {

@@ -25,6 +25,7 @@ mod table;
 mod tail;
 mod tokens;
 mod typed;
+mod verdicts;
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use std::{
 use jiff::tz::TimeZone;
 use tantivy::Searcher;
 
-use super::{Batch, Config, Error, Metrics, commit, files, table, tail};
+use super::{Batch, Config, Error, Metrics, commit, files, table, tail, verdicts::Memory};
 use crate::{case::Seq, mention::MentionId};
 
 /// What every index of a [`super::Search`] is opened with.
@@ -41,6 +41,7 @@ pub(super) struct Shared {
     pub(super) fields: files::Fields,
     pub(super) metrics: Metrics,
     pub(super) live: RwLock<Live>,
+    pub(super) memory: Arc<Memory>,
     /// Not everything is in it yet; what is on disk says so too.
     pub(super) building: AtomicBool,
 }
@@ -96,6 +97,7 @@ impl Part {
             fields: files.fields,
             metrics: settings.metrics,
             live: RwLock::new(live),
+            memory: Arc::default(),
             building: AtomicBool::new(building),
         });
         shared.tell(&shared.read());
