@@ -63,6 +63,7 @@ impl Weight for CheckedWeight {
         let mut scorer = CheckedScorer {
             candidates,
             verdicts: many.then(verdicts),
+            all: true,
             patterns: Arc::clone(&self.patterns),
             texts: reader.get_store_reader(BLOCKS)?,
             text: self.text,
@@ -85,6 +86,8 @@ impl Weight for CheckedWeight {
 struct CheckedScorer {
     candidates: Box<dyn Scorer>,
     verdicts: Option<Arc<Verdicts>>,
+    /// No candidate was passed over.
+    all: bool,
     patterns: Arc<[Pattern]>,
     texts: StoreReader,
     text: Field,
@@ -92,10 +95,17 @@ struct CheckedScorer {
 }
 
 impl CheckedScorer {
-    /// The first of the candidates from `doc` on that passes.
+    /// The first of the candidates from `doc` on that passes. When all are known, those between are not looked at.
     fn settle(&mut self, mut doc: DocId) -> DocId {
+        if let Some(verdicts) = self.verdicts.as_ref().filter(|verdicts| verdicts.complete()) {
+            let good = verdicts.next_good(doc);
+            return if good > doc { self.candidates.seek(good) } else { doc };
+        }
         while doc != TERMINATED && !self.passes(doc) {
             doc = self.candidates.advance();
+        }
+        if let Some(verdicts) = self.verdicts.as_ref().filter(|_| doc == TERMINATED && self.all) {
+            verdicts.set_complete();
         }
         doc
     }
@@ -105,7 +115,10 @@ impl CheckedScorer {
         if let Some(verdict) = self.verdicts.as_ref().and_then(|verdicts| verdicts.get(doc)) {
             return verdict;
         }
-        let Ok(document) = self.texts.get::<TantivyDocument>(doc) else { return true };
+        let Ok(document) = self.texts.get::<TantivyDocument>(doc) else {
+            self.all = false;
+            return true;
+        };
         let text = document.get_first(self.text).and_then(|value| value.as_str());
         let verdict = text.is_none_or(|text| Text::new(text, &mut self.cutter).matches(&self.patterns));
         if let Some(verdicts) = &self.verdicts {
@@ -117,11 +130,16 @@ impl CheckedScorer {
 
 impl DocSet for CheckedScorer {
     fn advance(&mut self) -> DocId {
+        let doc = self.doc();
+        if let Some(verdicts) = self.verdicts.as_ref().filter(|verdicts| doc != TERMINATED && verdicts.complete()) {
+            return self.candidates.seek(verdicts.next_good(doc + 1));
+        }
         let next = self.candidates.advance();
         self.settle(next)
     }
 
     fn seek(&mut self, target: DocId) -> DocId {
+        self.all = false;
         let next = self.candidates.seek(target);
         self.settle(next)
     }

@@ -6,11 +6,11 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use tantivy::{DocId, index::SegmentId};
+use tantivy::{DocId, TERMINATED, index::SegmentId};
 
 use super::check::Pattern;
 
@@ -19,27 +19,56 @@ const MAX_BYTES: usize = 256 << 20;
 /// A word with fewer candidates in a segment is checked each time.
 pub(super) const MIN_CANDIDATES: u64 = 64;
 
+/// The second bit of each document.
+const GOOD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+
 /// Two bits a document: it is known, it is good.
-pub(super) struct Verdicts(Box<[AtomicU64]>);
+pub(super) struct Verdicts {
+    bits: Box<[AtomicU64]>,
+    complete: AtomicBool,
+}
 
 impl Verdicts {
     fn new(documents: u32) -> Verdicts {
-        Verdicts((0..documents.div_ceil(32)).map(|_| AtomicU64::new(0)).collect())
+        let bits = (0..documents.div_ceil(32)).map(|_| AtomicU64::new(0)).collect();
+        Verdicts { bits, complete: AtomicBool::new(false) }
     }
 
     pub(super) fn get(&self, doc: DocId) -> Option<bool> {
-        let bits = self.0.get(doc as usize / 32)?.load(Ordering::Relaxed) >> (doc % 32 * 2);
+        let bits = self.bits.get(doc as usize / 32)?.load(Ordering::Relaxed) >> (doc % 32 * 2);
         (bits & 1 == 1).then_some(bits & 2 == 2)
     }
 
     pub(super) fn set(&self, doc: DocId, good: bool) {
-        if let Some(word) = self.0.get(doc as usize / 32) {
+        if let Some(word) = self.bits.get(doc as usize / 32) {
             word.fetch_or((1 | u64::from(good) << 1) << (doc % 32 * 2), Ordering::Relaxed);
         }
     }
 
+    /// Every candidate of the segment is known.
+    pub(super) fn complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_complete(&self) {
+        self.complete.store(true, Ordering::Release);
+    }
+
+    /// The first good document from `doc` on, once all are known.
+    pub(super) fn next_good(&self, doc: DocId) -> DocId {
+        let mut mask = u64::MAX << (doc % 32 * 2);
+        for (place, word) in self.bits.iter().enumerate().skip(doc as usize / 32) {
+            let good = word.load(Ordering::Relaxed) & GOOD & mask;
+            if good != 0 {
+                return u32::try_from(place).map_or(TERMINATED, |place| place * 32 + good.trailing_zeros() / 2);
+            }
+            mask = u64::MAX;
+        }
+        TERMINATED
+    }
+
     fn bytes(&self) -> usize {
-        self.0.len() * size_of::<AtomicU64>()
+        self.bits.len() * size_of::<AtomicU64>()
     }
 }
 
@@ -89,6 +118,11 @@ mod tests {
         verdicts.set(32, false);
         verdicts.set(99, true);
         assert_eq!([30, 31, 32, 99].map(|doc| verdicts.get(doc)), [None, Some(true), Some(false), None]);
+
+        verdicts.set(3, true);
+        assert_eq!([0, 3, 4, 31, 32, 33, 900].map(|doc| verdicts.next_good(doc)), {
+            [3, 3, 31, 31, TERMINATED, TERMINATED, TERMINATED]
+        });
 
         let memory = Memory::default();
         let word = |word: &str| -> Arc<[Pattern]> { typed::word(word, &mut Cutter::for_queries()).into() };
