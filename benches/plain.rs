@@ -30,7 +30,7 @@ pub(crate) fn measure(dir: &Path, texts: &Texts, figures: &mut Figures) -> Resul
         document.add_i64(mention, i64::try_from(number)?);
         document.add_i64(posted, i64::try_from(number)?);
         writer.add_document(document)?;
-        if (number + 1) % COMMIT == 0 {
+        if (number + 1).is_multiple_of(COMMIT) {
             writer.commit()?;
         }
     }

@@ -62,7 +62,7 @@ impl Texts {
             // A large odd step, so that no pair of rows comes twice in ten million posts.
             _ => format!("{} {}", half(number, false), half(number.wrapping_add(round.wrapping_mul(7_919)), true)),
         };
-        if number % NUMBERED == 0 {
+        if number.is_multiple_of(NUMBERED) {
             text.push_str(&format!(" 주문번호 {}", code(number)));
         }
         text
