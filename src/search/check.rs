@@ -76,7 +76,7 @@ const INNER_MARGIN: [i32; 3] = [0, 0, 60];
 pub(super) type Unit = u64;
 
 /// Something to look for in a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pattern {
     /// Between the parts a particle and a space may stand.
     pub(super) parts: Vec<Vec<Unit>>,
@@ -90,7 +90,7 @@ pub(super) struct Pattern {
 }
 
 /// What the place must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Must {
     /// As the lexicon sees it.
     Be(Class),

@@ -1,8 +1,10 @@
 //! The one thread that writes the index: commits what waits, and rewrites what deleted text is still in.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, SyncSender},
     },
     time::Duration,
@@ -12,7 +14,7 @@ use tantivy::{Term, index::SegmentId};
 
 use super::{
     Error, Shared,
-    files::{Files, payload},
+    files::{Files, discard},
     tail::Waiting,
 };
 use crate::{case::Seq, crash, mention::MentionId};
@@ -27,19 +29,24 @@ pub(super) enum Ask {
     /// Commit, then rewrite every segment with deleted documents.
     Purge(Reply),
     /// Forget everything, on disk and in memory.
-    Reset(Reply),
+    Empty(Reply),
+    /// Commit, and say on disk that everything is in it.
+    Complete(Reply),
+    /// Remove all files and end.
+    Discard,
 }
 
 pub(super) struct Committer {
     shared: Arc<Shared>,
     files: Files,
+    slot: PathBuf,
     /// The last event in the index.
     committed: Seq,
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, files: Files, committed: Seq) -> Committer {
-        Committer { shared, files, committed }
+    pub(super) fn new(shared: Arc<Shared>, files: Files, slot: PathBuf, committed: Seq) -> Committer {
+        Committer { shared, files, slot, committed }
     }
 
     /// Runs until [`super::Search`] is dropped.
@@ -49,7 +56,9 @@ impl Committer {
             let (answer, reply) = match asks.recv_timeout(every) {
                 Ok(Ask::Commit(reply)) => (self.commit(reply.is_some()), reply),
                 Ok(Ask::Purge(reply)) => (self.purge(), Some(reply)),
-                Ok(Ask::Reset(reply)) => (self.reset(), Some(reply)),
+                Ok(Ask::Empty(reply)) => (self.empty(), Some(reply)),
+                Ok(Ask::Complete(reply)) => (self.complete(), Some(reply)),
+                Ok(Ask::Discard) => return self.discard(),
                 Err(RecvTimeoutError::Timeout) => (self.commit(false), None),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
@@ -97,6 +106,7 @@ impl Committer {
 
     fn write(&mut self, waiting: &[Arc<Waiting>], deletes: &[MentionId], seq: Seq) -> Result<(), Error> {
         let fields = self.files.fields;
+        let payload = self.files.payload(seq, self.shared.building.load(Ordering::Relaxed));
         let writer = self.files.writer()?;
         for mention in deletes {
             writer.delete_term(Term::from_field_i64(fields.mention, mention.0));
@@ -105,7 +115,7 @@ impl Committer {
             writer.add_document(fields.document(&waiting.post, waiting.signature()))?;
         }
         let mut commit = writer.prepare_commit()?;
-        commit.set_payload(&payload(seq));
+        commit.set_payload(&payload);
         crash::point("index commit");
         commit.commit()?;
         crash::point("index commit");
@@ -115,26 +125,43 @@ impl Committer {
 
     /// Lets queries see what the reader sees, in one step with `change`.
     fn show(&self, change: impl FnOnce(&mut super::Live)) {
-        let searcher = self.files.reader.searcher();
-        let documents = searcher.num_docs();
         let mut live = self.shared.write();
-        live.searcher = searcher;
+        live.searcher = self.files.reader.searcher();
         change(&mut live);
-        self.shared.metrics.tail.set(i64::try_from(live.tail.len()).unwrap_or(i64::MAX));
-        self.shared.metrics.documents.set(i64::try_from(documents).unwrap_or(i64::MAX));
+        self.shared.tell(&live);
     }
 
-    fn reset(&mut self) -> Result<(), Error> {
+    fn complete(&mut self) -> Result<(), Error> {
+        self.commit(true)?;
+        self.shared.building.store(false, Ordering::Relaxed);
+        let told = self.write(&[], &[], self.committed);
+        if told.is_err() {
+            self.shared.building.store(true, Ordering::Relaxed);
+        }
+        told
+    }
+
+    /// Queries that still run have the files open, so they go on.
+    fn discard(mut self) {
+        if let Some(Err(error)) = self.files.writer.take().map(|writer| writer.wait_merging_threads()) {
+            tracing::debug!("the index that is removed had failed to {error}");
+        }
+        drop(self.files);
+        discard(&self.slot);
+    }
+
+    fn empty(&mut self) -> Result<(), Error> {
+        self.shared.building.store(true, Ordering::Relaxed);
+        let payload = self.files.payload(Seq(0), true);
         let writer = self.files.writer()?;
         writer.delete_all_documents()?;
         let mut commit = writer.prepare_commit()?;
-        commit.set_payload(&payload(Seq(0)));
+        commit.set_payload(&payload);
         commit.commit()?;
         self.files.reader.reload()?;
         self.committed = Seq(0);
         self.show(|live| {
             live.tail.forget(live.tail.len());
-            live.table = super::table::Table::default();
             live.dead.clear();
             live.dying.clear();
             live.seq = Seq(0);

@@ -60,11 +60,11 @@ pub(super) fn run(shared: &Shared, live: &Live, mut plan: Plan, wanted: &Wanted<
                 plan.weigh(&shared.fields, &statistics)?;
             }
             let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, &live.searcher);
-            plan.tantivy(&shared.fields, &live.searcher)?.weight(scoring)?
+            plan.tantivy(&shared.fields, &live.searcher, &shared.memory)?.weight(scoring)?
         }
-        Order::Newest | Order::Oldest => {
-            plan.tantivy(&shared.fields, &live.searcher)?.weight(EnableScoring::disabled_from_searcher(&live.searcher))?
-        }
+        Order::Newest | Order::Oldest => plan
+            .tantivy(&shared.fields, &live.searcher, &shared.memory)?
+            .weight(EnableScoring::disabled_from_searcher(&live.searcher))?,
     };
     let mut counted = Counted::new(live, wanted, Facets::new(&live.table, wanted.since, &shared.zone))?;
     for segment in live.searcher.segment_readers() {

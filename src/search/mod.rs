@@ -17,6 +17,7 @@ mod files;
 mod find;
 mod korean;
 mod lexicon;
+mod part;
 mod plan;
 pub mod rise;
 mod snippet;
@@ -24,23 +25,26 @@ mod table;
 mod tail;
 mod tokens;
 mod typed;
+mod verdicts;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::HashSet,
-    path::Path,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
 
 use jiff::{civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
-use tantivy::Searcher;
 
 pub use self::alike::Alike;
+use self::part::{Live, Part, Settings, Shared};
 use crate::{
     case::{CaseId, Seq, Status},
     clock::Time,
@@ -300,71 +304,64 @@ pub struct Opened {
 }
 
 /// The index over every mention. Blocking: call it from `spawn_blocking`, but for [`Search::apply`].
+///
+/// One index answers. Another may be built beside it, for a new analyser or because somebody asks: whoever feeds
+/// this one feeds that one too, with [`Search::build`] from its first event on, and has it take over in the end.
 pub struct Search {
-    shared: Arc<Shared>,
-    /// `None` only while dropping, which ends the thread.
-    asks: Option<mpsc::Sender<commit::Ask>>,
-    committer: Option<JoinHandle<()>>,
-}
-
-/// What callers and the committing thread share.
-struct Shared {
-    config: Config,
-    zone: TimeZone,
-    fields: files::Fields,
-    metrics: Metrics,
-    live: RwLock<Live>,
-}
-
-/// What can be found at this moment. A query holds the lock for reading, so it sees one moment only.
-struct Live {
-    searcher: Searcher,
-    tail: tail::Tail,
-    table: table::Table,
-    /// Committed documents that have been deleted or replaced since the last commit began.
-    dead: HashSet<MentionId>,
-    /// The same before that, which the running commit removes.
-    dying: HashSet<MentionId>,
-    /// The last event applied.
-    seq: Seq,
-    /// An early commit has been asked for.
-    asked: bool,
-}
-
-impl Shared {
-    fn read(&self) -> RwLockReadGuard<'_, Live> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Live> {
-        self.live.write().unwrap_or_else(PoisonError::into_inner)
-    }
+    settings: Settings,
+    dir: PathBuf,
+    current: RwLock<Arc<Part>>,
+    next: Mutex<Option<Arc<Part>>>,
+    /// Removes the files of one that is needed no more.
+    leaving: Mutex<Option<JoinHandle<()>>>,
+    /// The one that answers was made by another analyser.
+    outdated: AtomicBool,
 }
 
 impl Search {
     /// Opens the index in `dir`, or makes one; what is damaged is thrown away, since the store can
-    /// rebuild it. The facts are not on disk: give them with [`Search::set_facts`].
+    /// rebuild it. One of another analyser answers until another is built. The facts are not on disk: give them
+    /// with [`Search::set_facts`].
     ///
     /// # Errors
     /// [`Error::Locked`] when another process has it; otherwise what the disk says.
     pub fn open(dir: &Path, config: Config, metrics: Metrics) -> Result<(Search, Opened), Error> {
         let zone = TimeZone::get(&config.time_zone).map_err(|_| Error::Zone(config.time_zone.clone()))?;
-        let (files, opened) = files::open(dir, config.writer_heap_bytes)?;
-        let live = Live {
-            searcher: files.reader.searcher(),
-            tail: tail::Tail::default(),
-            table: table::Table::default(),
-            dead: HashSet::new(),
-            dying: HashSet::new(),
-            seq: opened.seq,
-            asked: false,
+        let heap = config.writer_heap_bytes;
+        let settings = Settings { config, zone, metrics };
+        let slot = files::current(dir);
+        let (files, opened) = files::open(&slot, heap)?;
+        let outdated = AtomicBool::new(files.outdated());
+        let current = Arc::new(Part::new(settings.clone(), files, &slot, opened.seq, false)?);
+        let (current, next, leaving) = (RwLock::new(current), Mutex::new(None), Mutex::new(None));
+        let search = Search { settings, dir: dir.to_owned(), current, next, leaving, outdated };
+        search.resume();
+        Ok((search, opened))
+    }
+
+    /// Goes on with the index that was being built when the process ended, if it can be used.
+    fn resume(&self) {
+        let slot = files::other(&self.dir, &self.current().slot);
+        let opened = match files::unfinished(&slot) {
+            true => files::open(&slot, self.settings.config.writer_heap_bytes),
+            false => return files::discard(&slot),
         };
-        metrics.documents.set(i64::try_from(live.searcher.num_docs()).unwrap_or(i64::MAX));
-        let shared = Arc::new(Shared { config, zone, fields: files.fields, metrics, live: RwLock::new(live) });
-        let (asks, inbox) = mpsc::channel();
-        let committer = commit::Committer::new(Arc::clone(&shared), files, opened.seq);
-        let committer = std::thread::Builder::new().name("search-commit".into()).spawn(move || committer.run(&inbox))?;
-        Ok((Search { shared, asks: Some(asks), committer: Some(committer) }, opened))
+        match opened.and_then(|(files, opened)| Part::new(self.settings.clone(), files, &slot, opened.seq, true)) {
+            Ok(part) => *self.next_lock() = Some(Arc::new(part)),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the new index is begun again"),
+        }
+    }
+
+    fn current(&self) -> Arc<Part> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn next(&self) -> Option<Arc<Part>> {
+        self.next_lock().clone()
+    }
+
+    fn next_lock(&self) -> MutexGuard<'_, Option<Arc<Part>>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes news; they are findable when this returns. Cheap enough for an async task.
@@ -372,46 +369,23 @@ impl Search {
     /// # Errors
     /// [`Error::Behind`] when far too much waits to be committed; give the batch again.
     pub fn apply(&self, batch: Batch) -> Result<(), Error> {
-        let limit = self.shared.config.commit_docs;
-        let mut guard = self.shared.write();
-        let live = &mut *guard;
-        if live.tail.len() > limit.saturating_mul(10) {
-            return Err(Error::Behind(live.tail.len()));
+        // No text of a deleted post is left in the one or the other.
+        if let Some(next) = self.next().filter(|_| !batch.deletes.is_empty()) {
+            next.apply(Batch { deletes: batch.deletes.clone(), ..Batch::default() })?;
         }
-        for post in batch.upserts {
-            if !post.new {
-                live.tail.remove(post.mention);
-                live.dead.insert(post.mention);
-            }
-            live.tail.push(post);
-        }
-        for facts in batch.facts {
-            live.table.set(&facts);
-        }
-        for mention in batch.deletes {
-            live.tail.remove(mention);
-            live.dead.insert(mention);
-            live.table.remove(mention);
-        }
-        live.seq = live.seq.max(batch.seq);
-        self.shared.metrics.tail.set(i64::try_from(live.tail.len()).unwrap_or(i64::MAX));
-        if live.tail.len() >= limit && !live.asked {
-            live.asked = true;
-            drop(guard);
-            self.send(commit::Ask::Commit(None))?;
-        }
-        Ok(())
+        self.current().apply(batch)
     }
 
     /// Takes facts without news of posts: at start, for everything in the store.
     pub fn set_facts(&self, facts: &[Facts]) {
-        let mut live = self.shared.write();
+        let current = self.current();
+        let mut live = current.shared.write();
         facts.iter().for_each(|facts| live.table.set(facts));
     }
 
     /// Takes the keys of teams and the initials of agents.
     pub fn set_names(&self, names: Names) {
-        self.shared.write().table.names = Arc::new(names);
+        self.current().shared.write().table.names = Arc::new(names);
     }
 
     /// Writes everything to disk; the last call before the service ends.
@@ -419,7 +393,7 @@ impl Search {
     /// # Errors
     /// What the disk says.
     pub fn flush(&self) -> Result<(), Error> {
-        self.ask(|reply| commit::Ask::Commit(Some(reply)))
+        self.current().ask(|reply| commit::Ask::Commit(Some(reply)))
     }
 
     /// Rewrites what deleted text is still in, so that none of it is left on disk. Call it some time
@@ -428,25 +402,108 @@ impl Search {
     /// # Errors
     /// What the disk says.
     pub fn purge(&self) -> Result<(), Error> {
-        self.ask(commit::Ask::Purge)
+        self.current().ask(commit::Ask::Purge)?;
+        self.next().map_or(Ok(()), |next| next.ask(commit::Ask::Purge))
     }
 
-    /// Forgets everything; the caller feeds it again from the first event on.
+    /// The index that answers was made by another analyser, so that another should be built.
+    pub fn outdated(&self) -> bool {
+        self.outdated.load(Ordering::Relaxed)
+    }
+
+    /// The last event of the index that is built, if one is.
+    pub fn building(&self) -> Option<Seq> {
+        self.next().map(|next| next.shared.read().seq)
+    }
+
+    /// Begins another index beside the one that answers; one that is being built already is begun again. Feed it
+    /// with [`Search::build`], from the first event on.
+    ///
+    /// # Errors
+    /// What the disk says; the one that answers goes on.
+    pub fn rebuild(&self) -> Result<(), Error> {
+        let mut next = self.next_lock();
+        let slot = files::other(&self.dir, &self.current().slot);
+        match next.as_ref() {
+            Some(next) => next.ask(commit::Ask::Empty)?,
+            None => {
+                self.discard(None);
+                files::discard(&slot);
+                let (files, opened) = files::open(&slot, self.settings.config.writer_heap_bytes)?;
+                *next = Some(Arc::new(Part::new(self.settings.clone(), files, &slot, opened.seq, true)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives posts to the index that is built; facts are known already. True when so many wait that
+    /// [`Search::settle`] should be called first.
+    ///
+    /// # Errors
+    /// [`Error::Behind`] when far too much waits; [`Error::Stopped`] when none is built.
+    pub fn build(&self, batch: Batch) -> Result<bool, Error> {
+        let next = self.next().ok_or(Error::Stopped)?;
+        next.apply(Batch { facts: Vec::new(), ..batch })?;
+        Ok(next.shared.read().tail.len() >= self.settings.config.commit_docs)
+    }
+
+    /// Writes the index that is built to disk; when it has come to the end, as one that may answer.
     ///
     /// # Errors
     /// What the disk says.
-    pub fn reset(&self) -> Result<(), Error> {
-        self.ask(commit::Ask::Reset)
+    pub fn settle(&self, end: bool) -> Result<(), Error> {
+        let next = self.next().ok_or(Error::Stopped)?;
+        next.ask(|reply| if end { commit::Ask::Complete(reply) } else { commit::Ask::Commit(Some(reply)) })
+    }
+
+    /// From now on the index that was built answers, and the old one is removed; false while it has not everything
+    /// that the old one has. Call [`Search::settle`] at the end first.
+    pub fn take_over(&self) -> bool {
+        let mut next = self.next_lock();
+        let Some(new) = next.clone().filter(|new| !new.shared.building.load(Ordering::Relaxed)) else { return false };
+        let old = {
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            {
+                let (old, mut live) = (current.shared.read(), new.shared.write());
+                if live.seq < old.seq {
+                    return false;
+                }
+                live.table = old.table.clone();
+                new.shared.tell(&live);
+            }
+            *next = None;
+            std::mem::replace(&mut *current, new)
+        };
+        self.outdated.store(false, Ordering::Relaxed);
+        self.discard(Some(&old));
+        true
+    }
+
+    /// Removes what was built; the one that answers goes on.
+    pub fn give_up(&self) {
+        if let Some(next) = self.next_lock().take() {
+            self.discard(Some(&next));
+        }
+    }
+
+    /// Removes an index, after the one before that is gone.
+    fn discard(&self, part: Option<&Part>) {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = part.and_then(Part::discard);
+        if let Some(Err(_panic)) = std::mem::replace(&mut *leaving, handle).map(JoinHandle::join) {
+            tracing::error!("the thread that removed an index had panicked");
+        }
     }
 
     /// The last event applied.
     pub fn seq(&self) -> Seq {
-        self.shared.read().seq
+        self.current().shared.read().seq
     }
 
     /// How many posts can be found, committed or not; deleted ones may be counted until a commit.
     pub fn documents(&self) -> usize {
-        let live = self.shared.read();
+        let part = self.current();
+        let live = part.shared.read();
         usize::try_from(live.searcher.num_docs()).unwrap_or(usize::MAX).saturating_add(live.tail.len())
     }
 
@@ -463,8 +520,9 @@ impl Search {
     /// # Errors
     /// What the index says; never something about the query.
     pub fn find_since(&self, query: &Query, scope: &Scope, order: Order, page: Page, since: &[Date]) -> Result<Found, Error> {
-        let _timer = self.shared.metrics.query_seconds.start_timer();
-        find::find(&self.shared, &self.shared.read(), query, &find::Wanted { scope, order, page, since })
+        let _timer = self.settings.metrics.query_seconds.start_timer();
+        let part = self.current();
+        find::find(&part.shared, &part.shared.read(), query, &find::Wanted { scope, order, page, since })
     }
 
     /// How many posts a query finds that were posted from `from` until `until`, the end not included. Blocking.
@@ -473,12 +531,13 @@ impl Search {
     /// What the index says.
     pub fn count(&self, query: &Query, scope: &Scope, from: Time, until: Time) -> Result<usize, Error> {
         let wanted = find::Wanted { scope, order: Order::Newest, page: Page { offset: 0, limit: 0 }, since: &[] };
-        find::count(&self.shared, &self.shared.read(), query, &wanted, (from.0, until.0))
+        let part = self.current();
+        find::count(&part.shared, &part.shared.read(), query, &wanted, (from.0, until.0))
     }
 
     /// The zone in which days of `posted:` begin and end.
     pub fn zone(&self) -> &TimeZone {
-        &self.shared.zone
+        &self.settings.zone
     }
 
     /// Posts like `text` that `scope` may see, most alike first: near copies, then those about the same. Those of
@@ -487,7 +546,8 @@ impl Search {
     /// # Errors
     /// What the index says.
     pub fn alike(&self, text: &str, but: &[MentionId], scope: &Scope, limit: usize) -> Result<Vec<Alike>, Error> {
-        alike::alike(&self.shared, &self.shared.read(), text, but, scope, limit)
+        let part = self.current();
+        alike::alike(&part.shared, &part.shared.read(), text, but, scope, limit)
     }
 
     /// How many posts that `scope` may see are near copies of a text with each of these signatures, itself among
@@ -497,7 +557,7 @@ impl Search {
     /// What the index says.
     pub fn copies(&self, signatures: &[u64], scope: &Scope) -> Result<Vec<usize>, Error> {
         let mut counts = vec![0; signatures.len()];
-        alike::copies(&self.shared.read(), signatures, scope, |place, _, _| counts[place] += 1)?;
+        alike::copies(&self.current().shared.read(), signatures, scope, |place, _, _| counts[place] += 1)?;
         Ok(counts)
     }
 
@@ -505,24 +565,10 @@ impl Search {
     pub fn snippet(&self, query: &Query, text: &str) -> Vec<(String, bool)> {
         snippet::snippet(query, text)
     }
-
-    fn send(&self, ask: commit::Ask) -> Result<(), Error> {
-        self.asks.as_ref().ok_or(Error::Stopped)?.send(ask).map_err(|_| Error::Stopped)
-    }
-
-    fn ask(&self, ask: impl FnOnce(commit::Reply) -> commit::Ask) -> Result<(), Error> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.send(ask(reply))?;
-        answer.recv().map_err(|_| Error::Stopped)?
-    }
 }
 
 impl Drop for Search {
-    /// Ends the thread; what was not flushed is read from the store again.
     fn drop(&mut self) {
-        self.asks = None;
-        if let Some(Err(_panic)) = self.committer.take().map(JoinHandle::join) {
-            tracing::error!("the thread that commits the search index had panicked");
-        }
+        self.discard(None);
     }
 }

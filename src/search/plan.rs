@@ -28,6 +28,7 @@ use super::{
     tail,
     tokens::{Cutter, WORD, composed},
     typed,
+    verdicts::Memory,
 };
 use crate::{
     mention::MentionId,
@@ -276,11 +277,16 @@ impl Plan {
     }
 
     /// The same for tantivy.
-    pub(super) fn tantivy(&self, fields: &Fields, searcher: &Searcher) -> Result<Box<dyn Tantivy>, Error> {
+    pub(super) fn tantivy(
+        &self,
+        fields: &Fields,
+        searcher: &Searcher,
+        memory: &Arc<Memory>,
+    ) -> Result<Box<dyn Tantivy>, Error> {
         // A condition finds, it does not rank.
         let unranked = |query: Box<dyn Tantivy>| -> Box<dyn Tantivy> { Box::new(ConstScoreQuery::new(query, 0.0)) };
         let joined = |parts: &[Plan], occur| {
-            let clauses = parts.iter().map(|part| Ok((occur, part.tantivy(fields, searcher)?)));
+            let clauses = parts.iter().map(|part| Ok((occur, part.tantivy(fields, searcher, memory)?)));
             clauses.collect::<Result<Vec<_>, Error>>().map(BooleanQuery::new)
         };
         Ok(match self {
@@ -288,18 +294,22 @@ impl Plan {
             Plan::All(parts) => Box::new(joined(parts, Occur::Must)?),
             Plan::Any(parts) => Box::new(joined(parts, Occur::Should)?),
             Plan::Not(part) => {
-                let weight = part.tantivy(fields, searcher)?.weight(EnableScoring::disabled_from_searcher(searcher))?;
+                let weight = part.tantivy(fields, searcher, memory)?.weight(EnableScoring::disabled_from_searcher(searcher))?;
                 unranked(Box::new(DocPredicateQuery::from(FunctionPredicate::from(outside(weight)))))
             }
             Plan::Phrase(phrase) => phrase.tantivy(fields),
             Plan::Prefer(inner, typed) => {
                 let typed = Box::new(BoostQuery::new(typed.tantivy(fields), PREFERRED));
-                Box::new(BooleanQuery::new(vec![(Occur::Must, inner.tantivy(fields, searcher)?), (Occur::Should, typed)]))
+                Box::new(BooleanQuery::new(vec![
+                    (Occur::Must, inner.tantivy(fields, searcher, memory)?),
+                    (Occur::Should, typed),
+                ]))
             }
             Plan::Checked(inner, patterns) => Box::new(Checked {
-                candidates: inner.tantivy(fields, searcher)?,
+                candidates: inner.tantivy(fields, searcher, memory)?,
                 patterns: Arc::clone(patterns),
                 text: fields.text,
+                memory: Arc::clone(memory),
             }),
             // Tokens are letters and digits, so nothing needs escaping.
             Plan::Prefix(prefix) => {

@@ -5,7 +5,8 @@
 //! positions, so a word could not be a phrase of them. A Latin or digit run is one token, lower-cased,
 //! English words by their stem. Chains end where the script changes or a sentence ends: `쿠폰WELCOME10을` is
 //! 쿠폰, `welcome10`, 을. A syllable takes one position and a word [`WORD`], spaces take none, so 고객센터 and
-//! 고객 센터 are the same pairs.
+//! 고객 센터 are the same pairs. Digits with hyphens between are also one token without them, so that 2024-1103-77 is
+//! found as 2024110377.
 
 use std::borrow::Cow;
 
@@ -14,10 +15,13 @@ use tantivy::tokenizer::{Language, RawTokenizer, Stemmer, TextAnalyzer, Token, T
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// Name and version of this cutting; an index made by another is rebuilt.
-pub(super) const ANALYZER: &str = "cjk2/2";
+pub(super) const ANALYZER: &str = "cjk2/3";
 
 /// Positions that a Latin word takes; a Korean word has about as many syllables.
 pub(super) const WORD: u32 = 4;
+
+/// Fewest digits of a number that is also one token without its hyphens.
+const MIN_DIGITS: usize = 7;
 
 /// Longer runs are cut to this many characters, in the index and in the query alike.
 const MAX_RUN: usize = 40;
@@ -30,6 +34,14 @@ pub(super) fn composed(text: &str) -> Cow<'_, str> {
     } else {
         Cow::Owned(text.nfc().collect())
     }
+}
+
+/// Without hyphens, if these are digits and single hyphens between them, not too few and not too many.
+pub(super) fn unhyphenated(number: &str) -> Option<String> {
+    let runs: Vec<&str> = number.split('-').collect();
+    let digits = |run: &&str| !run.is_empty() && run.bytes().all(|byte| byte.is_ascii_digit());
+    let joined = runs.concat();
+    (runs.len() > 1 && runs.iter().all(digits) && (MIN_DIGITS..=MAX_RUN).contains(&joined.len())).then_some(joined)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,7 +95,8 @@ pub(super) struct Atom {
 #[derive(Clone)]
 pub(super) struct Cutter {
     stemmer: TextAnalyzer,
-    /// Also give syllables alone where a word begins and where a chain ends; queries leave them out.
+    /// Also give syllables alone where a word begins and where a chain ends, and numbers without their hyphens;
+    /// queries leave them out.
     singles: bool,
 }
 
@@ -158,6 +171,8 @@ impl Letters {
 enum Step {
     Pair,
     End,
+    /// The number that begins with the word.
+    Number,
     Done,
 }
 
@@ -221,6 +236,17 @@ impl Cuts<'_> {
         true
     }
 
+    /// The byte behind the number with hyphens that begins with `atom`.
+    fn number(&self, atom: Atom) -> Option<usize> {
+        let digits = self.text.get(atom.from..)?;
+        let length = digits.find(|char: char| !char.is_ascii_digit() && char != '-').unwrap_or(digits.len());
+        let number = digits[..length].trim_end_matches('-');
+        let first = !self.text[..atom.from].ends_with('-');
+        let next = digits[number.len()..].chars().next();
+        let whole = next.is_none_or(|char| folded(char).1 != Script::Word);
+        (first && whole && unhyphenated(number).is_some()).then_some(atom.from + number.len())
+    }
+
     /// Folds and stems a word into the token.
     fn word(&mut self, atom: Atom) {
         let mut english = true;
@@ -262,6 +288,12 @@ impl TokenStream for Cuts<'_> {
                     self.token.text.push(char);
                     return self.give(atom.from, atom.to, self.position - 1);
                 }
+                (Step::Number, Some(Letters { atom, .. })) => {
+                    let Some(to) = self.number(atom) else { continue };
+                    self.token.text.clear();
+                    self.token.text.extend(self.text[atom.from..to].split('-'));
+                    return self.give(atom.from, to, self.position - WORD);
+                }
                 _ => {
                     let Some(letters) = self.next else { return false };
                     let begins = letters.begins(self.last);
@@ -271,6 +303,9 @@ impl TokenStream for Cuts<'_> {
                     let Some(char) = char else {
                         self.word(atom);
                         self.position += WORD;
+                        if self.cutter.singles && self.token.text.bytes().all(|byte| byte.is_ascii_digit()) {
+                            self.step = Step::Number;
+                        }
                         return self.give(atom.from, atom.to, self.position - WORD);
                     };
                     self.position += 1;
@@ -324,6 +359,9 @@ mod tests {
             ("ㅋㅋㅋ", "ㅋ@0 ㅋㅋ@0 ㅋㅋ@1 ㅋ@2"),
             ("東京タワー", "東@0 東京@0 京タ@1 タワ@2 ワー@3 ー@4"),
             ("é É", "é@0 é@4"),
+            ("2024-1103-77", "2024@0 2024110377@0 1103@4 77@8"),
+            ("번호 2024-1103-77번", "번@0 번호@0 호@1 2024@2 2024110377@2 1103@6 77@10 번@14"),
+            ("1-2 2024-1103-77a 12-345", "1@0 2@4 2024@8 1103@12 77a@16 12@20 345@24"),
         ];
         for (text, expected) in table {
             assert_eq!(cut(Cutter::for_posts(), text), expected, "{text}");

@@ -6,7 +6,7 @@ use super::{
     english,
     korean::{self, Alternative, Class, hangul, particle},
     lexicon::Kind,
-    tokens::{Cutter, composed},
+    tokens::{Cutter, composed, unhyphenated},
 };
 
 /// A stretch of one script of a typed word.
@@ -52,7 +52,12 @@ pub(super) fn word(typed: &str, cutter: &mut Cutter) -> Vec<Pattern> {
                 }
             }
             let must = if matches!(pieces.first(), Some(Piece::Hangul(_))) { Must::Be(Class::Whole) } else { Must::Stand };
-            vec![finish(vec![text(&pieces)], vec![units(&pieces, cutter)], must)]
+            let mut patterns = vec![finish(vec![text(&pieces)], vec![units(&pieces, cutter)], must)];
+            if let Some(number) = unhyphenated(&typed) {
+                let unit = english::stem(&number, cutter);
+                patterns.push(finish(vec![number], vec![vec![unit]], Must::Stand));
+            }
+            patterns
         }
     }
 }

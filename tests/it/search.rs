@@ -3,6 +3,7 @@
 mod alerts;
 mod exports;
 mod faults;
+mod rebuild;
 
 use std::{
     path::Path,

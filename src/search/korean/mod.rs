@@ -14,7 +14,7 @@ use hangul::{NONE, T_B, T_L, T_M, T_N, T_S};
 use verb::{Form, Shape};
 
 /// What must be true where an alternative stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
     /// It is a noun, or a part of a compound.
     Noun,

@@ -7,7 +7,7 @@ use super::hangul::{self, *};
 use crate::search::lexicon::{Kind, Lexicon};
 
 /// What may follow a surface stem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Shape {
     /// The stem itself, or without its ㄹ, ㅎ: endings that begin with a consonant, and 으.
     Base,
