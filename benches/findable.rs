@@ -149,7 +149,14 @@ fn intake(desk: &Desk, number: i64) -> Result<Intake> {
         original: None,
         signature: text::signature(&words),
         masked: words,
-        verdict: Verdict { lang: Lang::Ko, label: Label::Complaint, confidence: 0.9, unsure: false, reasons: Vec::new() },
+        verdict: Verdict {
+            lang: Lang::Ko,
+            label: Label::Complaint,
+            confidence: 0.9,
+            unsure: false,
+            model: 0,
+            reasons: Vec::new(),
+        },
         findings: vec![finding],
         rules: 1,
     };
