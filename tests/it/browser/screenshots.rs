@@ -138,10 +138,9 @@ async fn screenshots_of_sources() {
             driver.goto(base(desk)).await.unwrap();
             sign_in(desk, &driver, "MG").await;
             for (lang, theme) in [("ko", "light"), ("en", "dark"), ("ko", "dark"), ("en", "light")] {
-                for (name, path) in [
-                    ("source", format!("/sources/shop-mastodon?{tried}")),
-                    ("behind", "/queue/shop-cs".to_owned()),
-                ] {
+                for (name, path) in
+                    [("source", format!("/sources/shop-mastodon?{tried}")), ("behind", "/queue/shop-cs".to_owned())]
+                {
                     open(desk, &driver, lang, theme, &path).await;
                     picture(&driver, target.as_deref().map(Path::new), name, lang, theme, width).await;
                 }
