@@ -17,7 +17,7 @@ use crate::{
     cli,
     clock::{Clock, random_word},
     config::Config,
-    connect::SecretSource,
+    connect::{self, SecretSource},
     desk::Desk,
     queue::NewAgent,
     sample::{Sample, SampleAccount},
@@ -138,19 +138,6 @@ pub async fn run(listen: SocketAddr, data: Option<PathBuf>, lasting: Option<Dura
     Ok(())
 }
 
-/// How a stream fares, as far as this is told here.
-#[derive(Debug, Deserialize)]
-struct Fared {
-    last_success: Option<i64>,
-    #[serde(default)]
-    failures: Vec<Failed>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Failed {
-    last: String,
-}
-
 /// Says of each real server, once, whether it answered.
 async fn tell_reached(desk: Arc<Desk>, tag: String) {
     let accounts: Vec<String> =
@@ -164,7 +151,7 @@ async fn tell_reached(desk: Arc<Desk>, tag: String) {
                 continue;
             }
             let status = desk.source_state(account, "status").await.ok().flatten();
-            let fared: Vec<Fared> = status.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+            let fared: Vec<connect::Status> = status.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
             let failure = fared.iter().flat_map(|one| &one.failures).next();
             match failure {
                 _ if fared.iter().any(|one| one.last_success.is_some()) => println!("{account}: answers"),
@@ -258,11 +245,10 @@ impl Demo {
             texts.push(("samples/live/moksori.toml".to_owned(), live.config()?));
         }
         let mut config = Config::from_texts(&texts, &[])?;
-        let stand_in = live.and_then(|live| live.base.as_ref());
-        let real = config.brands.iter_mut().filter(|brand| brand.key == LIVE).flat_map(|brand| &mut brand.accounts);
-        for (account, base) in real.zip(std::iter::repeat(stand_in)).filter_map(|(account, base)| Some((account, base?))) {
-            account.base = Some(base.clone());
-            account.allow_private = true;
+        if let Some(base) = live.and_then(|live| live.base.as_ref()) {
+            for account in config.brands.iter_mut().filter(|brand| brand.key == LIVE).flat_map(|brand| &mut brand.accounts) {
+                (account.base, account.allow_private) = (Some(base.clone()), true);
+            }
         }
         config.rules.directories =
             BRANDS.iter().chain(live.map(|_| &LIVE)).map(|brand| files.join("samples").join(brand).join("rules")).collect();

@@ -15,6 +15,8 @@ use crate::{case::CaseId, queue::Urgency};
 const AT_ONCE: usize = 200;
 /// Cases that are looked up at once: with many due, finding the first of them costs more than firing them.
 const IN_SIGHT: u32 = 1_000;
+/// How long to wait for those who hold everything that is due.
+const OTHERS_WORK: Duration = Duration::from_millis(20);
 /// Sleeps are cut here, in case the wall clock is set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -34,14 +36,20 @@ impl Desk {
             let now = self.clock.now();
             let late = next.map_or(0, |next| now.since(next).as_secs());
             self.metrics.alarms_late.set(i64::try_from(late).unwrap_or(i64::MAX));
-            if next.is_some_and(|next| next <= now) {
-                if let Err(error) = self.fire_due().await {
-                    tracing::error!(error = &error as &dyn std::error::Error, "could not fire alarms, trying again");
-                    self.clock.sleep(Duration::from_secs(1)).await;
+            let wake_at = if next.is_some_and(|next| next <= now) {
+                match self.fire_due().await {
+                    // Others work on all of it right now.
+                    Ok(0) => now.plus(OTHERS_WORK),
+                    Ok(_) => continue,
+                    Err(error) => {
+                        tracing::error!(error = &error as &dyn std::error::Error, "could not fire alarms, trying again");
+                        self.clock.sleep(Duration::from_secs(1)).await;
+                        continue;
+                    }
                 }
-                continue;
-            }
-            let wake_at = next.unwrap_or(now.plus(LONGEST_SLEEP)).min(now.plus(LONGEST_SLEEP));
+            } else {
+                next.unwrap_or(now.plus(LONGEST_SLEEP)).min(now.plus(LONGEST_SLEEP))
+            };
             tokio::select! {
                 () = self.clock.sleep_until(wake_at) => {}
                 changed = commits.changed() => if changed.is_err() { return },

@@ -319,15 +319,16 @@ impl Ledger<'_, '_> {
         }
         // A stranger has no other case.
         let others = if stranger { Vec::new() } else { self.tx.other_cases(finding.brand, contact)? };
-        for (id, signature) in others {
-            // Too short a text looks like every other short text.
-            let twin = judged.masked.chars().count() >= 12 && text::alike(signature, judged.signature);
-            if !twin && !finding.addressed {
+        // Too short a text looks like every other short text.
+        let short = judged.masked.chars().nth(11).is_none();
+        for (id, account, signature) in others {
+            let twin = !short && text::alike(signature, judged.signature);
+            let elsewhere = finding.addressed && account != finding.account;
+            if !twin && !elsewhere {
                 continue;
             }
             // Somebody may have resolved it since.
             let Some(mut case) = self.tx.load_case(id)?.filter(|case| case.status.unfinished()) else { continue };
-            let elsewhere = finding.addressed && case.account != finding.account;
             if twin || (elsewhere && self.now().since(case.opened_at) <= ASKS_AROUND) {
                 // Who was asked last answers, once for all.
                 if elsewhere {

@@ -4,7 +4,7 @@ use super::{Desk, Error};
 use crate::{
     case::{Actor, CaseId, EventKind},
     mention::Label,
-    queue::{Review, Urgency},
+    queue::{Case, Review, Urgency},
     staff::{Action, AgentId, Viewer, authorize},
 };
 
@@ -20,6 +20,16 @@ pub struct LabelBefore {
 }
 
 impl LabelBefore {
+    /// The label that a case has now.
+    pub(super) fn of(case: &Case) -> LabelBefore {
+        LabelBefore { label: case.label, unsure: case.unsure, by: case.labelled_by }
+    }
+
+    /// What an event says of the change to another label.
+    pub(super) fn changed(self, to: &str) -> serde_json::Value {
+        serde_json::json!({ "from": self.word(), "to": to, "guess": self.label, "by": self.by })
+    }
+
     /// As people say it.
     pub(super) fn word(self) -> &'static str {
         if self.unsure { "unsorted" } else { self.label.as_str() }
@@ -34,14 +44,13 @@ impl Desk {
     pub async fn unlabel(&self, viewer: &Viewer, id: CaseId, before: LabelBefore) -> Result<(), Error> {
         let agent = viewer.id;
         self.command(viewer, Action::Work, id, move |ledger, case| {
-            let now = LabelBefore { label: case.label, unsure: case.unsure, by: case.labelled_by };
+            let now = LabelBefore::of(case);
             (case.label, case.unsure, case.labelled_by) = (before.label, before.unsure, before.by);
             match before.by {
                 Some(by) => ledger.tx.correct(case.mention, case.id, before.label, by)?,
                 None => ledger.tx.drop_feedback(case.mention)?,
             }
-            let payload = serde_json::json!({ "from": now.word(), "to": before.word(), "guess": now.label, "by": now.by });
-            ledger.event(case, Actor::Agent(agent), EventKind::Labelled, Some(payload));
+            ledger.event(case, Actor::Agent(agent), EventKind::Labelled, Some(now.changed(before.word())));
             Ok(())
         })
         .await

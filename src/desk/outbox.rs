@@ -68,15 +68,6 @@ impl Desk {
         self.store.read(move |reader| Ok(reader.source_state(&account, &name)?)).await
     }
 
-    /// What every account keeps under a name: key, value, and when it was kept.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn source_states(&self, name: &str) -> Result<Vec<(String, String, Time)>, Error> {
-        let name = name.to_owned();
-        self.store.read(move |reader| Ok(reader.source_states(&name)?)).await
-    }
-
     /// Keeps something of an account under a name.
     ///
     /// # Errors

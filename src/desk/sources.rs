@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Desk, Error};
 use crate::{
+    case::BrandId,
     clock::Time,
     query::{Field, Node, Query},
-    queue::{Listening, Urgency},
+    queue::{Catalog, Listening, Urgency},
     staff::{Action, Role, Viewer, authorize},
 };
 
@@ -28,6 +29,11 @@ pub struct Wishes {
     pub tests: BTreeMap<String, Time>,
     /// What is listened for besides the configuration.
     pub listening: Vec<Listening>,
+}
+
+/// Whether somebody may do that in some team of a brand.
+pub fn may_in_brand(catalog: &Catalog, viewer: &Viewer, action: Action, brand: BrandId) -> bool {
+    catalog.teams.iter().any(|team| team.brand == brand && authorize(viewer, action, team.id).is_ok())
 }
 
 impl Desk {
@@ -56,12 +62,10 @@ impl Desk {
         let catalog = self.store.catalog();
         let unknown = || Error::Unknown { what: "account", name: account.to_owned() };
         let brand = catalog.account_by_key(account).ok_or_else(unknown)?.brand;
-        let mut teams = catalog.teams.iter().filter(|team| team.brand == brand);
-        if teams.any(|team| authorize(viewer, Action::Listen, team.id).is_ok()) {
+        if may_in_brand(&catalog, viewer, Action::Listen, brand) {
             return Ok(());
         }
-        let mut teams = catalog.teams.iter().filter(|team| team.brand == brand);
-        match teams.any(|team| authorize(viewer, Action::Read, team.id).is_ok()) {
+        match may_in_brand(&catalog, viewer, Action::Read, brand) {
             true => Err(crate::staff::Denied { needs: Role::Manager }.into()),
             false => Err(unknown()),
         }

@@ -96,15 +96,14 @@ impl Desk {
     pub async fn set_label(&self, viewer: &Viewer, id: CaseId, label: Label) -> Result<(), Error> {
         let agent = viewer.id;
         self.command(viewer, Action::Work, id, move |ledger, case| {
-            let before = LabelBefore { label: case.label, unsure: case.unsure, by: case.labelled_by };
+            let before = LabelBefore::of(case);
             case.label = label;
             case.unsure = false;
             case.labelled_by = Some(agent);
             ledger.tx.correct(case.mention, case.id, label, agent)?;
             ledger.tally.push(Count::Corrected { from: before.word(), to: label });
             ledger.turn(case, Kind::Triage, |clock, policy, now| clock.meet(policy, now, now));
-            let payload = serde_json::json!({ "from": before.word(), "to": label, "guess": before.label, "by": before.by });
-            ledger.event(case, Actor::Agent(agent), EventKind::Labelled, Some(payload));
+            ledger.event(case, Actor::Agent(agent), EventKind::Labelled, Some(before.changed(label.as_str())));
             Ok(())
         })
         .await

@@ -187,7 +187,7 @@ impl Tx<'_> {
         )?;
         let case = CaseId(id);
         if let Some(known) = &mut self.known {
-            known.case_is((new.brand, new.contact, new.conversation), case, 0, new.signature);
+            known.case_is((new.brand, new.contact, new.conversation), case, 0, new.account, new.signature);
             known.hold(case, new.mention);
             known.keep(&opened(new, case, self.now));
         }
@@ -272,19 +272,19 @@ impl Tx<'_> {
         id.map_or(Ok(None), |id| self.load_case(CaseId(id)))
     }
 
-    /// Unfinished cases of a contact elsewhere, with the signatures of their first texts.
+    /// Unfinished cases of a contact elsewhere, with their accounts and the signatures of their first texts.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn other_cases(&self, brand: BrandId, contact: ContactId) -> Result<Vec<(CaseId, u64)>, Error> {
+    pub fn other_cases(&self, brand: BrandId, contact: ContactId) -> Result<Vec<(CaseId, AccountId, u64)>, Error> {
         if let Some(cases) = self.known.as_ref().and_then(|known| known.other_cases(brand, contact)) {
             return Ok(cases);
         }
         // A contact with more open cases than this is no person with one problem.
         self.sql.all(
-            "SELECT id, signature FROM cases WHERE contact_id = ?1 AND brand_id = ?2 AND finished = 0 LIMIT 8",
+            "SELECT id, account_id, signature FROM cases WHERE contact_id = ?1 AND brand_id = ?2 AND finished = 0 LIMIT 8",
             &[contact.0.into(), brand.0.into()],
-            |row| Ok((CaseId(row.get(0)?), row.get::<i64>(1)?.cast_unsigned())),
+            |row| Ok((CaseId(row.get(0)?), AccountId(row.get(1)?), row.get::<i64>(2)?.cast_unsigned())),
         )
     }
 
@@ -368,7 +368,8 @@ impl Tx<'_> {
             ],
         )?;
         if let Some(known) = &mut self.known {
-            known.case_is((case.brand, case.contact, case.conversation), case.id, finished, case.signature);
+            let key = (case.brand, case.contact, case.conversation);
+            known.case_is(key, case.id, finished, case.account, case.signature);
             known.keep(case);
         }
         self.sql.forget(&bulk::CLOCK, case.id.0);

@@ -223,6 +223,17 @@ impl Reader<'_> {
         self.sql.all(&sql, &[state.as_str().into(), Value::Ids(&teams), limit.into()], feedback_of)
     }
 
+    /// How many corrections of these teams nobody has looked at.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn feedback_waiting(&self, teams: &[TeamId]) -> Result<u64, Error> {
+        let teams: Vec<i64> = teams.iter().map(|team| team.0).collect();
+        let sql = "SELECT count(*) FROM feedback f JOIN cases c ON c.id = f.case_id
+             WHERE f.state = 'new' AND c.team_id IN (SELECT value FROM json_each(?1))";
+        self.sql.one(sql, &[Value::Ids(&teams)], |row| Ok(u64::try_from(row.get::<i64>(0)?).unwrap_or(0)))
+    }
+
     /// How many corrections of these teams stand in each state, in the order of [`ReviewState::ALL`].
     ///
     /// # Errors

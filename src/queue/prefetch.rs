@@ -10,7 +10,7 @@ use super::{
     sql::{Value, bulk},
 };
 use crate::{
-    case::{BrandId, CaseId},
+    case::{AccountId, BrandId, CaseId},
     mention::{Author, ContactId, Envelope, MentionId, Op},
 };
 
@@ -24,8 +24,8 @@ pub(super) struct Known {
     tombstones: HashMap<i64, bool>,
     contacts: HashMap<(i64, String), Contact>,
     brands: HashMap<MentionId, HashSet<BrandId>>,
-    /// Unfinished cases of a contact.
-    unfinished: HashMap<ContactId, Vec<(BrandId, CaseId, u64)>>,
+    /// Unfinished cases of a contact: brand, number, account, signature.
+    unfinished: HashMap<ContactId, Vec<(BrandId, CaseId, AccountId, u64)>>,
     /// Cases of a contact in a conversation: brand, number, and `finished` as its column has it.
     threads: HashMap<(ContactId, i64), Vec<(BrandId, CaseId, i64)>>,
     /// Contacts and conversations that this transaction has made: only it can have cases of theirs.
@@ -132,9 +132,9 @@ impl Known {
         self.locals.retain(|_, stored| other(stored));
     }
 
-    pub(super) fn other_cases(&self, brand: BrandId, contact: ContactId) -> Option<Vec<(CaseId, u64)>> {
-        let cases = self.unfinished.get(&contact)?;
-        Some(cases.iter().filter(|case| case.0 == brand).take(8).map(|(_, case, signature)| (*case, *signature)).collect())
+    pub(super) fn other_cases(&self, brand: BrandId, contact: ContactId) -> Option<Vec<(CaseId, AccountId, u64)>> {
+        let cases = self.unfinished.get(&contact)?.iter().filter(|case| case.0 == brand);
+        Some(cases.take(8).map(|(_, case, account, signature)| (*case, *account, *signature)).collect())
     }
 
     /// The newest case in a conversation, if that is known.
@@ -149,13 +149,20 @@ impl Known {
         }
     }
 
-    /// A case was opened, finished or reopened.
-    pub(super) fn case_is(&mut self, key: (BrandId, ContactId, i64), case: CaseId, finished: i64, signature: u64) {
+    /// A case was opened or saved.
+    pub(super) fn case_is(
+        &mut self,
+        key: (BrandId, ContactId, i64),
+        case: CaseId,
+        finished: i64,
+        account: AccountId,
+        signature: u64,
+    ) {
         let (brand, contact, conversation) = key;
         if let Some(cases) = self.unfinished.get_mut(&contact) {
             cases.retain(|known| known.1 != case);
             if finished == 0 {
-                cases.push((brand, case, signature));
+                cases.push((brand, case, account, signature));
             }
         }
         let complete = self.strangers.contains(&contact) || self.begun.contains(&conversation);
@@ -437,11 +444,12 @@ impl Tx<'_> {
             return Ok(());
         }
         self.sql.each(
-            "SELECT contact_id, brand_id, id, signature FROM cases
+            "SELECT contact_id, brand_id, id, account_id, signature FROM cases
              WHERE contact_id IN (SELECT value FROM json_each(?1)) AND finished = 0 ORDER BY id",
             &[contacts[..].into()],
             |row| {
-                let case = (BrandId(row.get(1)?), CaseId(row.get(2)?), row.get::<i64>(3)?.cast_unsigned());
+                let signature = row.get::<i64>(4)?.cast_unsigned();
+                let case = (BrandId(row.get(1)?), CaseId(row.get(2)?), AccountId(row.get(3)?), signature);
                 known.unfinished.entry(ContactId(row.get(0)?)).or_default().push(case);
                 Ok(())
             },

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{
     Form,
     extract::{Path, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use super::{
     Console,
     fault::Fault,
     fill::{left, payload},
-    flash::{Did, Done},
+    flash::{self, Did, Done},
     html,
     live::CasePush,
     pages::{Desktop, number_of},
@@ -347,14 +347,7 @@ async fn next(console: &Console, visit: &Visit, team: Option<String>) -> Result<
     match console.claim_next(&visit.viewer, team).await? {
         Some(outcome) => {
             let there = format!("/cases/{}", outcome.done.case);
-            let cookie = outcome.done.cookie();
-            if visit.htmx {
-                let redirect = HeaderValue::from_str(&there).map_err(|error| Fault::Failed(error.to_string()))?;
-                return Ok(
-                    ([(header::SET_COOKIE, cookie), (HeaderName::from_static("hx-redirect"), redirect)], "").into_response()
-                );
-            }
-            Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&there)).into_response())
+            flash::go(visit, &there, outcome.done)
         }
         None if visit.htmx => {
             let f = console.desktop(visit).f;

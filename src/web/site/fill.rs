@@ -50,14 +50,18 @@ pub(super) fn team_name(team: &Team, language: Language) -> String {
     named(language, &team.name_ko, &team.name_en).to_owned()
 }
 
+/// A confidence in hundredths.
+pub(super) fn percent(confidence: f32) -> u8 {
+    // In range by the clamp; a NaN becomes 0.
+    (confidence.clamp(0.0, 1.0) * 100.0).round() as u8
+}
+
 /// A label with its confidence.
 pub(super) fn label(case: &Case) -> LabelView {
     if case.unsure && case.labelled_by.is_none() {
         return LabelView { label: None, percent: None, doubtful: false };
     }
-    let share = (case.confidence.clamp(0.0, 1.0) * 100.0).round();
-    // In range by the clamp; a NaN becomes 0.
-    let percent = share as u8;
+    let percent = percent(case.confidence);
     match case.labelled_by {
         Some(_) => LabelView { label: Some(case.label), percent: None, doubtful: false },
         None => LabelView { label: Some(case.label), percent: Some(percent), doubtful: percent < DOUBT },

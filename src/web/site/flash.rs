@@ -1,10 +1,11 @@
 //! What was just done, carried over a redirect in a cookie: a code, a case and an event, never words.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, header},
-    response::Response,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    response::{IntoResponse, Redirect, Response},
 };
 
+use super::{fault::Fault, session::Visit};
 use crate::web::{security::cookie, views::Flash, words::Words};
 
 /// What a person did.
@@ -139,6 +140,16 @@ impl Done {
 fn set(value: &str, seconds: u32) -> HeaderValue {
     let text = format!("flash={value}; Path=/; Max-Age={seconds}; SameSite=Lax; HttpOnly");
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("flash=; Path=/; Max-Age=0"))
+}
+
+/// Leads to another page, in whichever way was asked, and says there what was done.
+pub(super) fn go(visit: &Visit, there: &str, done: Done) -> Result<Response, Fault> {
+    let cookie = (header::SET_COOKIE, done.cookie());
+    if visit.htmx {
+        let to = HeaderValue::from_str(there).map_err(|error| Fault::Failed(error.to_string()))?;
+        return Ok(([cookie, (HeaderName::from_static("hx-redirect"), to)], "").into_response());
+    }
+    Ok(([cookie], Redirect::to(there)).into_response())
 }
 
 /// The flash that a request brings.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use axum::{
     Form,
     extract::{Path, Query as Params, State},
-    http::{HeaderName, HeaderValue, header},
-    response::{IntoResponse, Redirect, Response},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 
 use super::{
     Console,
     fault::Fault,
+    fill::percent,
     flash::{self, Did, Done},
     html,
     pages::number_of,
@@ -42,7 +43,7 @@ pub(super) fn waiting(reader: &Reader<'_>, viewer: &Viewer) -> Result<Option<u64
     if teams.is_empty() {
         return Ok(None);
     }
-    Ok(Some(reader.feedback_counts(&teams)?[0]))
+    Ok(Some(reader.feedback_waiting(&teams)?))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -52,11 +53,9 @@ pub(super) struct Asked {
 }
 
 fn correction(feedback: Feedback) -> Correction {
-    let share = (feedback.confidence.clamp(0.0, 1.0) * 100.0).round();
     let was = match feedback.unsure {
         true => LabelView { label: None, percent: None, doubtful: false },
-        // In range by the clamp; a NaN becomes 0.
-        false => LabelView { label: Some(feedback.was), percent: Some(share as u8), doubtful: false },
+        false => LabelView { label: Some(feedback.was), percent: Some(percent(feedback.confidence)), doubtful: false },
     };
     Correction {
         mention: feedback.mention.0,
@@ -140,12 +139,7 @@ pub(super) async fn decide(
     let done = Done { did, case: mention, undo: (did != Did::Undo).then_some(at) };
     let there = if fields.r#do.as_deref() == Some("back") { visit.page.as_str() } else { "/review" };
     let there = if there.starts_with("/review") { there } else { "/review" };
-    let cookie = (header::SET_COOKIE, done.cookie());
-    if visit.htmx {
-        let to = HeaderValue::from_str(there).map_err(|error| Fault::Failed(error.to_string()))?;
-        return Ok(([cookie, (HeaderName::from_static("hx-redirect"), to)], "").into_response());
-    }
-    Ok(([cookie], Redirect::to(there)).into_response())
+    flash::go(&visit, there, done)
 }
 
 /// `GET /review/corrections.jsonl`: accepted corrections of one's teams, as training reads them.

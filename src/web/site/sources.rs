@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{
     Console,
     fault::Fault,
-    fill,
+    fill::{self, named},
     flash::{self, Did, Done},
     html,
     pages::Desktop,
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     case::CaseId,
     clock::Time,
-    desk::{PAUSE, TEST, cannot_be_heard},
+    desk::{PAUSE, TEST, cannot_be_heard, may_in_brand},
     mention::platform,
     query::{Field, Node, Query},
     queue::{Account, Reader},
@@ -144,9 +144,7 @@ pub(super) fn read(reader: &Reader<'_>, desktop: &Desktop, may: impl Fn(&Account
             key: account.key.clone(),
             handle: account.handle.clone(),
             connector: fared.first().map(|one| one.connector.clone()).unwrap_or_default(),
-            brand: brand
-                .map(|brand| if f.language.code() == "ko" { brand.name_ko.clone() } else { brand.name_en.clone() })
-                .unwrap_or_default(),
+            brand: brand.map(|brand| named(f.language, &brand.name_ko, &brand.name_en).to_owned()).unwrap_or_default(),
             faring: match paused {
                 Some(_) => Faring::Paused,
                 None => needed().map(|one| one.faring(f.now)).max().unwrap_or(Faring::New),
@@ -184,19 +182,14 @@ pub(super) fn read(reader: &Reader<'_>, desktop: &Desktop, may: impl Fn(&Account
 
 /// Whether somebody may steer an account of this brand.
 pub(super) fn may_listen(reader: &Reader<'_>, viewer: &Viewer, account: &Account) -> bool {
-    let mut teams = reader.catalog.teams.iter().filter(|team| team.brand == account.brand);
-    teams.any(|team| authorize(viewer, Action::Listen, team.id).is_ok())
+    may_in_brand(reader.catalog, viewer, Action::Listen, account.brand)
 }
 
 /// What the queue says of sources of its reader's brands that bring nothing.
 pub(super) fn warning(reader: &Reader<'_>, desktop: &Desktop) -> Result<Option<(String, bool)>, Fault> {
     let (viewer, f) = (&desktop.viewer, &desktop.f);
-    let reads = |account: &Account| {
-        let mut teams = reader.catalog.teams.iter().filter(|team| team.brand == account.brand);
-        teams.any(|team| authorize(viewer, Action::Read, team.id).is_ok())
-    };
+    let reads = |account: &Account| may_in_brand(reader.catalog, viewer, Action::Read, account.brand);
     let stale: Vec<Source> = read(reader, desktop, reads)?.into_iter().filter(Source::stale).collect();
-    let steers = reader.catalog.accounts.iter().any(|account| may_listen(reader, viewer, account));
     let text = match stale.as_slice() {
         [] => return Ok(None),
         [one] => match one.last_success {
@@ -208,6 +201,7 @@ pub(super) fn warning(reader: &Reader<'_>, desktop: &Desktop) -> Result<Option<(
             words::fill(f.w.src_stale_many, &[("n", &many.len().to_string()), ("names", &names.join(", "))])
         }
     };
+    let steers = reader.catalog.accounts.iter().any(|account| may_listen(reader, viewer, account));
     Ok(Some((text, steers)))
 }
 
@@ -420,8 +414,8 @@ pub(super) fn caught(reader: &Reader<'_>, desktop: &Desktop, posts: &[i64]) -> R
     let mut words = BTreeMap::new();
     for found in reader.catches(posts)? {
         let brand = reader.catalog.brand(found.brand);
-        let brand = brand.map(|brand| if f.language.code() == "ko" { &brand.name_ko } else { &brand.name_en });
-        let text = words::fill(f.w.caught_by, &[("query", &found.query), ("brand", brand.map_or("", String::as_str))]);
+        let brand = brand.map_or("", |brand| named(f.language, &brand.name_ko, &brand.name_en));
+        let text = words::fill(f.w.caught_by, &[("query", &found.query), ("brand", brand)]);
         words.entry(found.mention.0).and_modify(|known: &mut String| *known = format!("{known} · {text}")).or_insert(text);
     }
     Ok(words)

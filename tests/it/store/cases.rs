@@ -173,7 +173,7 @@ async fn the_other_cases_of_a_contact_are_the_unfinished_ones_of_the_brand() {
         let brand = shop.brand;
         let mut others = shop.write(move |tx| tx.other_cases(brand, posted.contact)).await;
         others.sort_unstable();
-        assert_eq!(others, [(first, u64::MAX - 7), (second, u64::MAX - 7)]);
+        assert_eq!(others, [(first, shop.account, u64::MAX - 7), (second, shop.account, u64::MAX - 7)]);
         let cafe = shop.store.catalog().brand_by_key("cafe").unwrap().id;
         assert!(shop.write(move |tx| tx.other_cases(cafe, posted.contact)).await.is_empty());
     })

@@ -54,6 +54,8 @@ async fn a_correction_is_kept_with_what_the_classifier_had_said() {
         assert_eq!(shop.corrections(ReviewState::New).await, [expected]);
         let (care, vip) = (shop.care, shop.vip);
         assert_eq!(shop.read(move |reader| reader.feedback_counts(&[care, vip])).await, [1, 0, 0]);
+        assert_eq!(shop.read(move |reader| reader.feedback_waiting(&[care, vip])).await, 1);
+        assert_eq!(shop.read(move |reader| reader.feedback_waiting(&[vip])).await, 0, "another team's");
         assert_eq!(shop.read(move |reader| reader.feedback_counts(&[vip])).await, [0, 0, 0], "another team's");
         assert_eq!(shop.read(move |reader| reader.feedback(&[vip], ReviewState::New, 10)).await, []);
         assert_eq!(shop.write(move |tx| tx.feedback_team(mention)).await, Some(care));
@@ -106,6 +108,7 @@ async fn only_what_was_accepted_is_learnt_and_a_newer_word_waits_again() {
         assert_eq!(accepted(mention.0).await, []);
         let care = shop.care;
         assert_eq!(shop.read(move |reader| reader.feedback_counts(&[care])).await, [0, 1, 1]);
+        assert_eq!(shop.read(move |reader| reader.feedback_waiting(&[care])).await, 0);
 
         shop.clock.advance(std::time::Duration::from_secs(60));
         let kg = shop.kg;

@@ -98,7 +98,7 @@ async fn dead_letters_are_read_in_order_and_know_when_they_were_replayed() {
 async fn a_batch_that_asked_beforehand_finds_what_it_would_have_found() {
     on_both(async |shop| {
         let known = Envelope { local_ref: Some("77".into()), ..post("1", "mira") };
-        let brand = shop.brand;
+        let (brand, account) = (shop.brand, shop.account);
         let (case, posted) = shop.write(move |tx| open_case(tx, &known)).await;
         shop.write(|tx| tx.set_tombstone(super::SQUARE, "dead")).await;
         shop.write(move |tx| {
@@ -111,7 +111,7 @@ async fn a_batch_that_asked_beforehand_finds_what_it_would_have_found() {
             assert!(tx.tombstoned(super::SQUARE, "dead")? && !tx.tombstoned(super::SQUARE, "2")?);
             assert!(tx.matched_brand(posted.mention, brand)?);
             assert_eq!(tx.contact(super::SQUARE, answer.author.as_ref().unwrap())?, (posted.contact, false));
-            assert_eq!(tx.other_cases(brand, posted.contact)?, [(case, u64::MAX - 7)]);
+            assert_eq!(tx.other_cases(brand, posted.contact)?, [(case, account, u64::MAX - 7)]);
             let newcomer = post("3", "newcomer").author.unwrap();
             let (contact, stranger) = tx.contact(super::SQUARE, &newcomer)?;
             assert!(stranger);
