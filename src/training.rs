@@ -2,13 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
-use flate2::read::GzDecoder;
 use serde::Deserialize;
 
 use crate::{
@@ -17,6 +14,7 @@ use crate::{
         model::{self, CORPUS, Example, Model, Options, Report},
     },
     clock::Clock,
+    learn::text_of,
     mention::{Label, Lang},
     text,
 };
@@ -364,16 +362,7 @@ pub fn twin_key(text: &str) -> String {
 /// # Errors
 /// When the file cannot be read or a line is wrong; names the line.
 pub fn read(path: &Path, finish: impl FnMut(&mut Example)) -> Result<Vec<Example>> {
-    let context = || format!("could not read {}", path.display());
-    let mut bytes = Vec::new();
-    let mut file = File::open(path).with_context(context)?;
-    match path.extension().is_some_and(|extension| extension == "gz") {
-        true => GzDecoder::new(file).read_to_end(&mut bytes),
-        false => file.read_to_end(&mut bytes),
-    }
-    .with_context(context)?;
-    let content = String::from_utf8(bytes).with_context(context)?;
-    let examples = parse(&path.display().to_string(), &content, finish)?;
+    let examples = parse(&path.display().to_string(), &text_of(path)?, finish)?;
     if examples.is_empty() {
         bail!("{} holds no text", path.display());
     }
@@ -407,7 +396,8 @@ fn parse(name: &str, content: &str, mut finish: impl FnMut(&mut Example)) -> Res
     Ok(examples)
 }
 
-fn stem(path: &Path) -> String {
+/// `banking77` of `rules/public/banking77.jsonl.gz`.
+pub(crate) fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.split('.').next().unwrap_or_default().to_owned()
 }

@@ -101,7 +101,11 @@ async fn in_force(store: &Store, data: &Path, files: rules::Files, version: u32)
                 rules.judges.model = version;
             }
             // A model that is damaged, or of a newer program, must not keep the desk from starting.
-            Err(error) => tracing::error!(error = format!("{error:#}"), version, "the model cannot be used: rules judge alone"),
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                version,
+                "the model cannot be used: the one that came with the program judges"
+            ),
         }
     }
     if let Some(version) = used.shadow {

@@ -11,7 +11,7 @@ use super::{
     Account, Error, Home,
     decode::decode,
     facets::{self, Facet},
-    format::{Action, BodyAs},
+    format::{Action, BodyAs, Target},
     limits::Price,
     template::scalar,
 };
@@ -130,7 +130,7 @@ pub(super) async fn values(
 ) -> Result<(Value, Parent), Error> {
     let plain = plain(reply);
     let asked = match (&action.target, before) {
-        (Some(_), None) => ask_for_target(account, action, &plain).await?,
+        (Some(target), None) => ask_for_target(account, target, &plain).await?,
         (_, Some(before)) => before.root.clone(),
         (None, None) => BTreeMap::new(),
     };
@@ -161,8 +161,7 @@ fn price() -> Price<'static> {
 }
 
 /// Asks for the post that is answered.
-async fn ask_for_target(account: &Account, action: &Action, reply: &Value) -> Result<BTreeMap<String, String>, Error> {
-    let Some(target) = &action.target else { return Ok(BTreeMap::new()) };
+async fn ask_for_target(account: &Account, target: &Target, reply: &Value) -> Result<BTreeMap<String, String>, Error> {
     let values = account.values(context! { reply => reply });
     let call = account.request(Method::GET, &target.path, &target.query, &values)?;
     let json = decode(&account.send(call, &price(), None).await?, BodyAs::Json)?;

@@ -118,6 +118,12 @@ pub struct ConnectorFile {
     pub recorded: Vec<Recorded>,
 }
 
+/// Whether a connector may be called so.
+pub(super) fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    !name.is_empty() && name.bytes().all(plain)
+}
+
 impl ConnectorFile {
     /// Reads and checks a file.
     ///

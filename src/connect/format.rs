@@ -20,7 +20,7 @@ mod recorded;
 mod stream;
 pub mod webhook;
 
-pub use action::{Action, ActionKind, AnswerMap, Idempotency, Lookup};
+pub use action::{Action, ActionKind, AnswerMap, Idempotency, Lookup, Target};
 pub use auth::{Auth, TokenCall};
 pub use error::{CursorLost, Do, ErrorRow, Statuses};
 pub use limits::{Allowance, Limits, ResetFormat, Told};

@@ -148,22 +148,6 @@ impl Home {
         }
     }
 
-    /// Tells people how what is sent to an account fares.
-    pub(super) async fn tell_sent(&self, account: &str, status: &str) -> Result<(), Error> {
-        match self {
-            Home::Live { desk, .. } => desk.save_source_state(account, "sent", status).await.map_err(failed),
-            Home::Tray(_) => Ok(()),
-        }
-    }
-
-    /// Tells people what the configuration has an account listen for.
-    pub(super) async fn tell_listening(&self, account: &str, queries: &str) -> Result<(), Error> {
-        match self {
-            Home::Live { desk, .. } => desk.save_source_state(account, "listen", queries).await.map_err(failed),
-            Home::Tray(_) => Ok(()),
-        }
-    }
-
     /// Whether a delivery to an account was taken.
     pub(super) async fn knows_delivery(&self, account: &str, id: &str) -> Result<bool, Error> {
         match self {

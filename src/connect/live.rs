@@ -77,6 +77,15 @@ impl Connection {
     /// # Errors
     /// When the connection broke, or the bus does not take what came.
     pub async fn step(&mut self, poller: &Poller, live: &Live) -> Result<usize, Error> {
+        let batch = self.hear().await?;
+        self.take(poller, live, batch).await
+    }
+
+    /// Waits for messages. Who stops waiting loses none.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub(super) async fn hear(&mut self) -> Result<Vec<Message>, Error> {
         let mut batch = vec![self.socket.next().await?];
         // What has come meanwhile goes along; a connection that broke says so next time.
         while batch.len() < BATCH
@@ -84,6 +93,14 @@ impl Connection {
         {
             batch.push(message);
         }
+        Ok(batch)
+    }
+
+    /// Appends what messages bring; how many mentions that was. Let it end: what was heard comes only once.
+    ///
+    /// # Errors
+    /// When the bus does not take it.
+    pub(super) async fn take(&mut self, poller: &Poller, live: &Live, batch: Vec<Message>) -> Result<usize, Error> {
         let mut mentions = Vec::new();
         for message in batch {
             let id = message.id.clone();

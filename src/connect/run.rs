@@ -231,7 +231,7 @@ impl Connect {
     async fn tell_listening(&self) {
         for account in &self.accounts {
             let text = serde_json::to_string(&account.config.listen).unwrap_or_default();
-            if let Err(error) = self.home.tell_listening(&account.config.key, &text).await {
+            if let Err(error) = self.home.save_state(&account.config.key, "listen", &text).await {
                 tracing::debug!("what is listened for could not be told: {error}");
             }
         }
@@ -327,9 +327,13 @@ async fn keep_listening(mut poller: Poller, live: Live, clock: Clock, mut shutdo
             let open: &mut Connection = open;
             tokio::select! {
                 () = stopped(&mut shutdown) => return,
-                result = open.step(&poller, &live) => {
+                heard = open.hear() => {
                     failures = 0;
-                    result.err()
+                    // Not among the branches: one that is given up would lose what was heard.
+                    match heard {
+                        Ok(batch) => open.take(&poller, &live, batch).await.err(),
+                        Err(error) => Some(error),
+                    }
                 }
                 () = clock.sleep_until(poller.next_walk()) => {
                     log.note(&poller.step().await);

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    Account, AccountConfig, ConnectorFile, Error, FileError, Home, Metrics, OwnIds, Poller, Report, Tray, format::Ingress,
+    Account, AccountConfig, ConnectorFile, Error, FileError, Home, Metrics, OwnIds, Poller, Report, Tray, file::is_name,
+    format::Ingress,
 };
 use crate::{clock::Clock, mention::Envelope};
 
@@ -28,8 +29,7 @@ pub fn new_file(directory: &Path, name: &str) -> Result<PathBuf, Error> {
     let fault = |message: String, remedy: &str| {
         Error::File(FileError { file: path.clone(), line: 1, key: None, message, remedy: remedy.into() })
     };
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if name.is_empty() || !name.bytes().all(plain) {
+    if !is_name(name) {
         return Err(fault(format!("`{name}` is no connector's name"), "use lower-case letters, digits and _"));
     }
     let text = NEW.replace("NAME", name);

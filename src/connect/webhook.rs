@@ -315,7 +315,7 @@ impl Hooks {
             "account": hook.account.config.key, "connector": hook.account.file.connector, "stream": webhook.name,
             "state": "up", "last_success": now, "newest": newest, "goal": "0s", "next_at": Time::NEVER,
         }]);
-        if let Err(error) = self.home.tell_sent(&hook.account.config.key, &status.to_string()).await {
+        if let Err(error) = self.home.save_state(&hook.account.config.key, "sent", &status.to_string()).await {
             tracing::debug!("how deliveries fare could not be told: {error}");
         }
     }

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use crate::classify::corpus::{self, Post, Problem, Public, Reference, Report};
+use crate::{
+    classify::corpus::{self, Post, Problem, Public, Reference, Report},
+    training::stem,
+};
 
 /// The corpus of training text.
 #[derive(Debug, Subcommand)]
@@ -92,19 +95,13 @@ fn public_texts(places: &[PathBuf]) -> Result<Vec<Public>> {
             for (number, line) in text_of(&path)?.lines().enumerate() {
                 let text = serde_json::from_str(line).with_context(|| format!("{}:{}", path.display(), number + 1))?;
                 texts.push(match text {
-                    Public { source, .. } if source.is_empty() => Public { source: source_of(&path), ..text },
+                    Public { source, .. } if source.is_empty() => Public { source: stem(&path), ..text },
                     named => named,
                 });
             }
         }
     }
     Ok(texts)
-}
-
-/// `banking77` of `rules/public/banking77.jsonl.gz`.
-fn source_of(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    name.split('.').next().unwrap_or_default().to_owned()
 }
 
 /// A file, or the JSON Lines under a folder, in order.
@@ -127,7 +124,7 @@ pub(super) fn files_in(place: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The text of a file, unzipped if its name ends in `.gz`.
-pub(super) fn text_of(path: &Path) -> Result<String> {
+pub(crate) fn text_of(path: &Path) -> Result<String> {
     let read = || -> std::io::Result<String> {
         let (mut file, mut text) = (File::open(path)?, String::new());
         match path.extension().is_some_and(|extension| extension == "gz") {

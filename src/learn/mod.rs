@@ -5,6 +5,7 @@ mod corpus;
 mod models;
 mod promote;
 
+pub(crate) use self::corpus::text_of;
 pub use self::{
     corpus::{CorpusCommand, lint, posts, run as corpus},
     models::{on_store, open, ship},

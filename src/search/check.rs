@@ -349,12 +349,14 @@ impl<'a> Text<'a> {
         if !verb::follows(shape, last.as_ref(), next) {
             return false;
         }
+        if length == 1 && char_of(self.atoms[first].unit).is_some_and(|char| ATTACHED.contains(char)) {
+            return true;
+        }
         let run = self.run(first);
         let chars = self.chars(run.clone());
-        let attached = length == 1 && char_of(self.atoms[first].unit).is_some_and(|char| ATTACHED.contains(char));
         let alone = length == 1 && !self.begins(first);
         let adverb = first.checked_sub(1).and_then(|at| char_of(self.atoms[at].unit));
-        if alone && !attached && !(adverb.is_some_and(|char| BEFORE_VERBS.contains(char)) && self.begins(first - 1)) {
+        if alone && !(adverb.is_some_and(|char| BEFORE_VERBS.contains(char)) && self.begins(first - 1)) {
             return false;
         }
         let mut from = first - run.start;
@@ -402,6 +404,6 @@ impl<'a> Text<'a> {
             verb::Shape::Closed => [0, 0, 20],
             _ => INNER_MARGIN,
         };
-        attached || gap <= margin[length.min(2)]
+        gap <= margin[length.min(2)]
     }
 }

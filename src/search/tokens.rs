@@ -238,13 +238,19 @@ impl Cuts<'_> {
 
     /// The byte behind the number with hyphens that begins with `atom`.
     fn number(&self, atom: Atom) -> Option<usize> {
+        // Each run of digits and hyphens is read once, from its beginning.
+        if self.text[..atom.from].ends_with('-') {
+            return None;
+        }
         let digits = self.text.get(atom.from..)?;
         let length = digits.find(|char: char| !char.is_ascii_digit() && char != '-').unwrap_or(digits.len());
         let number = digits[..length].trim_end_matches('-');
-        let first = !self.text[..atom.from].ends_with('-');
+        if !number.contains('-') {
+            return None;
+        }
         let next = digits[number.len()..].chars().next();
         let whole = next.is_none_or(|char| folded(char).1 != Script::Word);
-        (first && whole && unhyphenated(number).is_some()).then_some(atom.from + number.len())
+        (whole && unhyphenated(number).is_some()).then_some(atom.from + number.len())
     }
 
     /// Folds and stems a word into the token.

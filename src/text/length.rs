@@ -66,12 +66,16 @@ impl LengthRule {
         while let Some(step) = text[at..].find(begins) {
             at += step;
             let before = text[..at].chars().next_back();
-            let glued = before.is_some_and(|c| c.is_ascii_alphanumeric());
-            let bare = || host_at(&text[at..]).filter(|_| self.bare_urls && !before.is_some_and(|c| "._-/@".contains(c)));
+            if before.is_some_and(|c| c.is_ascii_alphanumeric()) {
+                at += 1;
+                continue;
+            }
+            let named = self.bare_urls && !before.is_some_and(|c| "._-/@".contains(c));
+            let bare = || if named { host_at(&text[at..]) } else { None };
             let address = self.url.and_then(|weight| Some((weight, url_at(&text[at..]).or_else(bare)?)));
-            let (keep, skip, weight) = if let (Some((weight, length)), false) = (address, glued) {
+            let (keep, skip, weight) = if let Some((weight, length)) = address {
                 (0, length, weight)
-            } else if let (true, Some((handle, domain)), false) = (self.bare_mentions, mention_at(&text[at..]), glued) {
+            } else if let (true, Some((handle, domain))) = (self.bare_mentions, mention_at(&text[at..])) {
                 (handle, handle + domain, 0)
             } else {
                 at += 1;

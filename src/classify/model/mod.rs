@@ -10,7 +10,11 @@ mod features;
 mod file;
 mod train;
 
-use std::{cell::RefCell, ops::Range, sync::Arc};
+use std::{
+    cell::RefCell,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -150,7 +154,12 @@ impl Model {
     /// # Errors
     /// When it is not one: see [`Error`].
     pub fn shipped() -> Result<Arc<Model>, Error> {
-        Model::from_static(include_bytes!("../../../rules/model/default.bin")).map(Arc::new)
+        static SHIPPED: OnceLock<Arc<Model>> = OnceLock::new();
+        if let Some(model) = SHIPPED.get() {
+            return Ok(Arc::clone(model));
+        }
+        let model = Model::from_static(include_bytes!("../../../rules/model/default.bin"))?;
+        Ok(Arc::clone(SHIPPED.get_or_init(|| Arc::new(model))))
     }
 
     /// What it says of itself.

@@ -320,8 +320,9 @@ fn scores(
 /// Fits the weights to the examples that `takes` lets in: AdaGrad with dropout, averaged over the second half of the rounds.
 fn fit(lesson: &Lesson<'_>, takes: impl Fn(&Seen) -> bool, options: &Options) -> Vec<[f32; LABELS]> {
     let rows = 1_usize << options.bits;
-    let mut order: Vec<&Seen> = lesson.seen.iter().filter(|seen| takes(seen)).collect();
-    let known = known(&order, rows, options.least_texts);
+    let taken: Vec<&Seen> = lesson.seen.iter().filter(|seen| takes(seen)).collect();
+    let known = known(&taken, rows, options.least_texts);
+    let mut order: Vec<_> = taken.into_iter().map(|seen| (seen, seen.values(|row| known[row]))).collect();
     let mut weights = vec![[0.0_f32; LABELS]; rows];
     let mut squares = vec![1e-3_f32; rows];
     let mut dice = Dice(options.seed | 1);
@@ -333,11 +334,10 @@ fn fit(lesson: &Lesson<'_>, takes: impl Fn(&Seen) -> bool, options: &Options) ->
             order.swap(at, (dice.next() % (at as u64 + 1)) as usize);
         }
         let rate = options.rate * (1.0 - 0.8 * round as f32 / options.rounds as f32);
-        for seen in &order {
-            let values = seen.values(|row| known[row]);
+        for (seen, values) in &order {
             kept.clear();
             kept.extend(seen.pieces.iter().map(|piece| known[(piece >> KIND_BITS) as usize] && dice.unit() >= options.dropout));
-            let sums = scores(&weights, seen, &values, options.dropout, |index| kept[index]);
+            let sums = scores(&weights, seen, values, options.dropout, |index| kept[index]);
             let pull = pull(softmax(sums), seen, options);
             let size: f32 = pull.iter().map(|part| part * part).sum();
             for piece in seen.pieces.iter().zip(&kept).filter_map(|(piece, kept)| kept.then_some(piece)) {

@@ -5,7 +5,7 @@ use super::{
         format::{Action, Idempotency, Ingress, LiveKind, Order, Paging, Statuses, Stream, TokenCall},
         template::Template,
     },
-    ConnectorFile, FORMAT,
+    ConnectorFile, FORMAT, is_name,
 };
 
 /// What is wrong, and where.
@@ -68,8 +68,7 @@ fn top(file: &ConnectorFile) -> Checked {
     if file.format != FORMAT {
         return TOP.wrong("format", format!("format {} is not {FORMAT}", file.format), "write format = 1");
     }
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if file.connector.is_empty() || !file.connector.bytes().all(plain) {
+    if !is_name(&file.connector) {
         return TOP.wrong("connector", "a connector's name is lower-case letters, digits and _", "rename it");
     }
     for (at, setting) in file.settings.iter().enumerate() {
