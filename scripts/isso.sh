@@ -56,10 +56,4 @@ CONF
     serve "http://127.0.0.1:$port" "$cache/bin/isso" -c "$dir/isso.cfg" run
 }
 
-command=${1:-}
-shift || true
-case $command in
-fetch) fetch && echo "$cache" ;;
-run) run "$@" ;;
-*) die "it is isso.sh fetch, or isso.sh run --dir DIR --port PORT" ;;
-esac
+fetch_or_run "$@"

@@ -145,10 +145,4 @@ run() {
         "${jvm[@]}" kafka.Kafka "$dir/server.properties"
 }
 
-command=${1:-}
-shift || true
-case $command in
-fetch) fetch && echo "$cache" ;;
-run) run "$@" ;;
-*) die "it is kafka.sh fetch, or kafka.sh run --dir DIR --port PORT" ;;
-esac
+fetch_or_run "$@"

@@ -42,3 +42,14 @@ serve() {
     echo "$name: $words" >&2
     exec "$@"
 }
+
+# fetch_or_run COMMAND ARGS...: the commands of a script that has functions of these names.
+fetch_or_run() {
+    local command=${1:-}
+    shift || true
+    case $command in
+    fetch) fetch && echo "$cache" ;;
+    run) run "$@" ;;
+    *) die "it is $name.sh fetch, or $name.sh run --dir DIR --port PORT" ;;
+    esac
+}

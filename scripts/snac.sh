@@ -58,19 +58,13 @@ format() {
     done
 }
 
-case ${1:-} in
-fetch)
-    fetch
-    echo "$cache"
-    ;;
-run)
-    shift
+run() {
     options -- "$@"
     fetch
     mkdir -p "$dir"
     dir=$(cd "$dir" && pwd)
     [[ -d $dir/data ]] || format "$dir" "$port"
     serve "http://127.0.0.1:$port, users brandcs and minji" "$cache/usr/bin/snac" httpd "$dir/data"
-    ;;
-*) die "usage: scripts/snac.sh fetch | run --dir DIR --port PORT" ;;
-esac
+}
+
+fetch_or_run "$@"

@@ -285,7 +285,7 @@ impl Data {
     /// When a file cannot be read or a line is wrong.
     pub fn load(rules: &Path) -> Result<Data> {
         let listing = rules.join("public/sources.toml");
-        let text = std::fs::read_to_string(&listing).with_context(|| format!("could not read {}", listing.display()))?;
+        let text = std::fs::read_to_string(&listing).with_context(|| no_rules(&listing))?;
         let sources: Sources = toml::from_str(&text).with_context(|| listing.display().to_string())?;
         let mut data = Data::default();
         for lang in ["ko", "en"] {
@@ -402,9 +402,14 @@ pub(crate) fn stem(path: &Path) -> String {
     name.split('.').next().unwrap_or_default().to_owned()
 }
 
+/// What to say of a place among the rules that cannot be read.
+fn no_rules(place: &Path) -> String {
+    format!("could not read {}; name the folder of rules with --rules", place.display())
+}
+
 /// Files in a folder by extension, in the order of their names.
 fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(directory).with_context(|| format!("could not read {}", directory.display()))?;
+    let entries = std::fs::read_dir(directory).with_context(|| no_rules(directory))?;
     let mut paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     paths.retain(|path| path.extension().is_some_and(|found| found == extension));
     paths.sort();

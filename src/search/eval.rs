@@ -45,7 +45,7 @@ pub enum Engine {
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
     /// A file cannot be read, or the answers not be written.
-    #[error("read {path}: {source}")]
+    #[error("could not read {path}")]
     Read {
         /// Which file.
         path: PathBuf,
@@ -53,7 +53,7 @@ pub enum EvalError {
         source: io::Error,
     },
     /// A line is not what it should be.
-    #[error("read line {line} of {path}, which should be {takes}: {source}")]
+    #[error("{path}:{line}: expected {takes}")]
     Line {
         /// Which file.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum EvalError {
         source: serde_json::Error,
     },
     /// The answers cannot be written.
-    #[error("write the answers: {0}")]
+    #[error("could not write the answers")]
     Write(#[from] io::Error),
     /// The index does not answer.
     #[error(transparent)]
