@@ -59,11 +59,7 @@ async fn a_delivery_becomes_a_case_and_its_repetition_none() {
         assert_eq!(deliver(&desk.app, &desk.clock, "d-2", &review).await.1, json!({ "accepted": 1, "duplicate": 0 }));
         let row = desk.case_saying("열흘인데").await;
         assert_eq!(row.mention.source, "webhook:shop-reviews");
-        let end = desk.app.bus.ends().await.unwrap()[0].1.0;
-        desk.until("all is read", async |desk| {
-            (desk.app.store.read(|reader| reader.mark("triage", 0)).await.unwrap().next == end).then_some(())
-        })
-        .await;
+        desk.all_is_read().await;
         assert_eq!((desk.queue().await.len(), desk.totals().await.mentions), (1, 1));
         // No cookie, no CSRF token: the console's guards are not in the way, and its pages are not beside it.
         let page = reqwest::get(format!("http://{}/ingest/shop-reviews", desk.app.address)).await.unwrap();

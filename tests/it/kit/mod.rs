@@ -90,12 +90,7 @@ pub async fn run_at<F: AsyncFnOnce(&mut Desk)>(sample: Sample, clock: Clock, cha
         desk.hire(initials, role).await;
     }
     story(&mut desk).await;
-    let end = desk.app.bus.ends().await.unwrap()[0].1.0;
-    desk.until("the pipeline has read everything", async |desk| {
-        let position = desk.app.store.read(|reader| reader.mark("triage", 0)).await.unwrap().next;
-        (position == end).then_some(())
-    })
-    .await;
+    desk.all_is_read().await;
     let totals = desk.totals().await;
     assert_eq!(totals.dead_letters, desk.expect_dead_letters, "unexpected dead letters");
     let Desk { app, clock, .. } = desk;
@@ -143,6 +138,17 @@ impl Desk {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("waited in vain until {what}; totals {:?}", self.totals().await);
+    }
+
+    /// Waits until the pipeline has read all that the bus holds.
+    pub async fn all_is_read(&self) {
+        self.until("the pipeline has read everything", async |desk| {
+            // Asked at each look: the connectors go on, and what they bring moves the end.
+            let end = desk.app.bus.ends().await.unwrap()[0].1.0;
+            let position = desk.app.store.read(|reader| reader.mark("triage", 0)).await.unwrap().next;
+            (position == end).then_some(())
+        })
+        .await;
     }
 
     /// The one case whose newest mention contains `words`.

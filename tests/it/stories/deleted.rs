@@ -63,12 +63,7 @@ async fn a_delete_that_came_first_wins() {
         for record in [delete, create] {
             desk.app.bus.append(vec![Entry { bytes: record.into_bytes(), ..Entry::default() }]).await.unwrap();
         }
-        let end = desk.app.bus.ends().await.unwrap()[0].1.0;
-        desk.until("both are read", async |desk| {
-            let position = desk.app.store.read(|reader| reader.mark("triage", 0)).await.unwrap().next;
-            (position == end).then_some(())
-        })
-        .await;
+        desk.all_is_read().await;
         assert_eq!(desk.totals().await.mentions, 0);
         desk.until("the text has left the bus", async |desk| {
             files_with(&desk.config.data.directory, CANARY.as_bytes()).is_empty().then_some(())
