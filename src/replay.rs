@@ -17,8 +17,10 @@ use crate::{
     queue::{Catalog, DeadLetter, Past, Urgency},
 };
 
-/// Dead letters or mentions handled at once.
+/// Dead letters or mentions looked at together.
 const PAGE: u32 = 500;
+/// So many bytes of dead letters are held at once, or one that is larger.
+const HELD: i64 = 4 << 20;
 
 /// Carries out `replay dead` with `{reason?}`, or `replay history` with `{since_ms, apply}`.
 /// `seen` is told how many were looked at.
@@ -47,15 +49,17 @@ pub async fn dead(bus: &Bus, desk: &Desk, reason: Option<&str>, seen: &(dyn Fn(u
         let Some(last) = letters.last() else { break };
         after = last.id;
         looked += letters.len() as u64;
-        let due: Vec<DeadLetter> = letters
+        let mut due: Vec<DeadLetter> = letters
             .into_iter()
             // An erased one has nothing left to replay.
-            .filter(|letter| letter.replayed_at.is_none() && !letter.bytes.is_empty())
+            .filter(|letter| letter.replayed_at.is_none() && letter.size > 0)
             .filter(|letter| reason.is_none_or(|reason| letter.reason.contains(reason)))
             .collect();
-        let ids: Vec<i64> = due.iter().map(|letter| letter.id).collect();
-        if !ids.is_empty() {
-            bus.append(due.into_iter().map(|letter| Entry::again(letter.bytes, format!("dead/{}", letter.id))).collect())
+        while !due.is_empty() {
+            let ids: Arc<[i64]> = due.drain(..fitting(&due)).map(|letter| letter.id).collect();
+            let asked = Arc::clone(&ids);
+            let letters = desk.store().read(move |reader| reader.dead_bytes(&asked)).await?;
+            bus.append(letters.into_iter().map(|(id, bytes)| Entry::again(bytes, format!("dead/{id}"))).collect())
                 .await
                 .context("failed to append to the bus")?;
             // A crash before this line appends them once more, which stores nothing twice.
@@ -65,6 +69,16 @@ pub async fn dead(bus: &Bus, desk: &Desk, reason: Option<&str>, seen: &(dyn Fn(u
         seen(looked);
     }
     Ok(json!({ "dead_letters": looked, "replayed": replayed }))
+}
+
+/// How many of the first letters are held at once: at least one.
+fn fitting(letters: &[DeadLetter]) -> usize {
+    let mut held = 0;
+    let more = letters.iter().take_while(|letter| {
+        held += letter.size;
+        held <= HELD
+    });
+    more.count().max(1)
 }
 
 /// Judges customers' mentions since `since` again by the rules in force, and says what differs; with `apply`
@@ -157,4 +171,29 @@ fn judge(judges: &Judges, catalog: &Catalog, past: Past) -> (Past, Verdict, bool
         }
     });
     (past, verdict, elsewhere)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_letters_are_held_by_the_megabyte_and_a_larger_one_alone() {
+        let of = |sizes: &[i64]| -> Vec<DeadLetter> {
+            let letter = |size: &i64| DeadLetter {
+                id: 0,
+                log: String::new(),
+                part: 0,
+                position: 0,
+                at: Time(0),
+                reason: String::new(),
+                size: *size,
+                replayed_at: None,
+            };
+            sizes.iter().map(letter).collect()
+        };
+        assert_eq!(fitting(&of(&[HELD - 1, 1, 1])), 2);
+        assert_eq!(fitting(&of(&[3 * HELD, 1])), 1);
+        assert_eq!(fitting(&of(&[1; 9])), 9);
+    }
 }

@@ -18,20 +18,22 @@ pub struct DeadLetter {
     pub at: Time,
     /// Why, in words.
     pub reason: String,
-    /// As it came; empty once its post was erased.
-    pub bytes: Vec<u8>,
+    /// How many bytes it has; 0 once its post was erased.
+    pub size: i64,
     /// When it was sent through the desk again.
     pub replayed_at: Option<Time>,
 }
 
 impl Reader<'_> {
-    /// The dead letters after `after`, oldest first, at most `limit`.
+    /// What is known of the dead letters after `after`, oldest first, at most `limit`. They may be large:
+    /// [`Reader::dead_bytes`] has what they hold.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn dead_letters(&self, after: i64, limit: u32) -> Result<Vec<DeadLetter>, Error> {
         self.sql.all(
-            "SELECT id, log, part, position, at, reason, bytes, replayed_at FROM dead_letter WHERE id > ?1 ORDER BY id LIMIT ?2",
+            "SELECT id, log, part, position, at, reason, CAST(length(bytes) AS BIGINT), replayed_at
+             FROM dead_letter WHERE id > ?1 ORDER BY id LIMIT ?2",
             &[after.into(), limit.into()],
             |row| {
                 Ok(DeadLetter {
@@ -41,10 +43,22 @@ impl Reader<'_> {
                     position: row.get(3)?,
                     at: Time(row.get(4)?),
                     reason: row.get(5)?,
-                    bytes: row.get(6)?,
+                    size: row.get(6)?,
                     replayed_at: row.get::<Option<i64>>(7)?.map(Time),
                 })
             },
+        )
+    }
+
+    /// These dead letters as they came, oldest first, with their ids.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn dead_bytes(&self, ids: &[i64]) -> Result<Vec<(i64, Vec<u8>)>, Error> {
+        self.sql.all(
+            "SELECT id, bytes FROM dead_letter WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
+            &[ids.into()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
     }
 }
