@@ -30,10 +30,11 @@ pub struct ReplyId(pub i64);
 pub struct Seq(pub i64);
 
 /// Where a case stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Nobody has claimed it yet.
+    #[default]
     New,
     /// Somebody works on it.
     Open,
@@ -67,6 +68,11 @@ impl Status {
     /// The status whose word is `word`.
     pub fn parse(word: &str) -> Option<Status> {
         Status::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
+    /// Somebody else's turn.
+    pub fn waiting(self) -> bool {
+        matches!(self, Status::WaitingCustomer | Status::WaitingThirdParty)
     }
 
     /// Still somebody's work.
@@ -162,6 +168,8 @@ pub enum EventKind {
     AnsweredThere,
     /// We wait for the customer or a third party.
     Waiting,
+    /// We wait no longer.
+    WentOn,
     /// Done, with a disposition.
     Resolved,
     /// A clock passed a warning.
@@ -180,7 +188,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds; the store keeps the word.
-    pub const ALL: [EventKind; 28] = {
+    pub const ALL: [EventKind; 29] = {
         use EventKind::*;
         [
             Opened,
@@ -204,6 +212,7 @@ impl EventKind {
             ReplyParked,
             AnsweredThere,
             Waiting,
+            WentOn,
             Resolved,
             Warned,
             Breached,
@@ -238,6 +247,7 @@ impl EventKind {
             EventKind::ReplyParked => "reply_parked",
             EventKind::AnsweredThere => "answered_there",
             EventKind::Waiting => "waiting",
+            EventKind::WentOn => "went_on",
             EventKind::Resolved => "resolved",
             EventKind::Warned => "warned",
             EventKind::Breached => "breached",

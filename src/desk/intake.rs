@@ -430,11 +430,7 @@ impl Ledger<'_, '_> {
     fn join(&mut self, mut case: Case, judged: &Judged, mention: MentionId) -> Result<&'static str, Error> {
         self.customer_wrote(&mut case, judged, mention)?;
         if case.status == Status::WaitingCustomer {
-            case.status = if case.assignee.is_some() { Status::Open } else { Status::New };
-            self.turn(&mut case, Kind::Resolution, |clock, policy, now| clock.resume(policy, now));
-            if let Some(clock) = case.open_clock(Kind::Resolution).cloned() {
-                self.tx.record_pause(case.id, &clock, None)?;
-            }
+            self.stop_waiting(&mut case)?;
         }
         self.mention_event(Some(case.id), mention, Actor::Customer, EventKind::Joined);
         self.tx.save_case(&case)?;

@@ -32,7 +32,7 @@ pub use sources::{PAUSE, TEST, Wishes, cannot_be_heard, may_in_brand};
 pub use work::HandOver;
 
 use crate::{
-    case::{Actor, BrandId, CaseId, EventKind},
+    case::{Actor, BrandId, CaseId, EventKind, Status},
     clock::{Clock, Time},
     mention::{Label, MentionId},
     queue::{self, Case, NewEvent, Store, Tx, Urgency},
@@ -432,6 +432,16 @@ impl Ledger<'_, '_> {
             self.turn(case, kind, |clock, policy, now| clock.meet(policy, at, now));
         }
         case.unanswered_since = None;
+    }
+
+    /// The case is somebody's work again, and its resolution clock runs.
+    fn stop_waiting(&mut self, case: &mut Case) -> Result<(), Error> {
+        case.status = if case.assignee.is_some() { Status::Open } else { Status::New };
+        self.turn(case, Kind::Resolution, |clock, policy, now| clock.resume(policy, now));
+        if let Some(clock) = case.open_clock(Kind::Resolution).cloned() {
+            self.tx.record_pause(case.id, &clock, None)?;
+        }
+        Ok(())
     }
 
     /// The customer spoke again: the oldest unanswered post starts the next clock, later ones change nothing.

@@ -152,6 +152,23 @@ impl Desk {
         .await
     }
 
+    /// Goes on with a case that waited: whoever we waited for has answered in some other way.
+    ///
+    /// # Errors
+    /// [`Error::TooLate`] when it does not wait.
+    pub async fn go_on(&self, viewer: &Viewer, id: CaseId) -> Result<(), Error> {
+        let agent = viewer.id;
+        self.command(viewer, Action::Work, id, move |ledger, case| {
+            if !case.status.waiting() {
+                return Err(Error::TooLate("the case does not wait"));
+            }
+            ledger.stop_waiting(case)?;
+            ledger.event(case, Actor::Agent(agent), EventKind::WentOn, None);
+            Ok(())
+        })
+        .await
+    }
+
     /// Resolves a case. Reply clocks that nobody answered are cancelled and counted, never met.
     ///
     /// # Errors

@@ -115,6 +115,15 @@ pub struct Choice {
     pub chosen: bool,
 }
 
+/// A team that a case can go to.
+#[derive(Clone, Debug, Default)]
+pub struct Receiver {
+    /// The team; chosen if the case is there already.
+    pub team: Choice,
+    /// The people whom the viewer may give it to there: initials and name.
+    pub people: Vec<Choice>,
+}
+
 /// What was just done, with a way back.
 #[derive(Clone, Debug, Default)]
 pub struct Flash {
@@ -124,6 +133,8 @@ pub struct Flash {
     pub undo: Option<(String, i64)>,
     /// It is bad news.
     pub bad: bool,
+    /// A colleague was faster: the reply in the composer can be sent all the same.
+    pub anyway: bool,
 }
 
 /// What every page has around its own part.

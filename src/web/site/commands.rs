@@ -45,6 +45,8 @@ pub(super) struct Fields {
     csrf: String,
     version: Option<i64>,
     label: Option<String>,
+    /// Where a form hands a case over to: `team`, or `team/initials`.
+    to: Option<String>,
     team: Option<String>,
     agent: Option<String>,
     reason: Option<String>,
@@ -141,6 +143,10 @@ impl Console {
                 desk.wait_for(viewer, id, reason).await?;
                 (Did::Wait, None)
             }
+            "go-on" => {
+                desk.go_on(viewer, id).await?;
+                (Did::GoOn, None)
+            }
             "resolve" => {
                 let key = needed(fields.disposition)?;
                 if !self.site.config.dispositions.iter().any(|(known, ..)| *known == key) {
@@ -159,8 +165,12 @@ impl Console {
     }
 
     async fn hand_over(&self, fields: Fields) -> Result<HandOver, Fault> {
-        let (team, reason) = (needed(fields.team)?, needed(fields.reason)?);
-        let agent = fields.agent.filter(|agent| !agent.is_empty());
+        let (team, agent) = match fields.to.as_deref().map(|to| to.split_once('/').unwrap_or((to, ""))) {
+            Some((team, agent)) => (Some(team.to_owned()), Some(agent.to_owned())),
+            None => (fields.team, fields.agent),
+        };
+        let (team, reason) = (needed(team)?, needed(fields.reason)?);
+        let agent = agent.filter(|agent| !agent.is_empty());
         self.read(move |reader| {
             let team = reader.catalog.team_by_key(&team).ok_or(Fault::Unknown(team))?.id;
             let agent = match agent {
@@ -335,7 +345,7 @@ async fn typed_page(
 ) -> Result<Response, Fault> {
     let mut desktop: Desktop = console.desktop(visit);
     let words = fault.words(&desktop.f, "");
-    desktop.f.flash = Some(Flash { text: words, undo: None, bad: true });
+    desktop.f.flash = Some(Flash { text: words, bad: true, anyway: matches!(fault, Fault::Answered(_)), ..Flash::default() });
     desktop.f.here = format!("/cases/{number}");
     let mut page = console.case_page(desktop, number, false).await?;
     let draft = if name == "note" { &mut page.note_draft } else { &mut page.reply_draft };
@@ -351,7 +361,7 @@ async fn next(console: &Console, visit: &Visit, team: Option<String>) -> Result<
         }
         None if visit.htmx => {
             let f = console.desktop(visit).f;
-            let flash = Flash { text: say::none_left(f.language), undo: None, bad: false };
+            let flash = Flash { text: say::none_left(f.language), ..Flash::default() };
             Ok(html(&RowPush { f: &f, rows: &[], counts: None, flash: Some(&flash) })?.into_response())
         }
         None => Ok(Redirect::to("/").into_response()),

@@ -251,7 +251,8 @@ pub(super) async fn draw(State(console): State<Arc<Console>>, request: Request, 
         // The page's own script says that the session has ended, and where to sign in.
         Shape::Toast if matches!(fault, Fault::SignedOut) => ().into_response(),
         Shape::Toast => {
-            let flash = Flash { text: words, undo: None, bad: true };
+            let anyway = matches!(fault, Fault::Answered(_));
+            let flash = Flash { text: words, bad: true, anyway, ..Flash::default() };
             let push = RowPush { f: &f, rows: &[], counts: None, flash: Some(&flash) };
             push.render().map_or_else(|_| ().into_response(), |html| Html(html).into_response())
         }

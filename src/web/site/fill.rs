@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use jiff::tz::TimeZone;
 
+use super::fault::Fault;
 use crate::{
     case::{EventKind, Priority, ReplyState, Status},
     clock::Time,
     mention::{Label, Side, TimeQuality, platform},
-    queue::{Case, CaseView, Catalog, EarlierCase, MentionView, QueueRow, Reply, Team},
+    queue::{Case, CaseView, Catalog, EarlierCase, MentionView, QueueRow, Reader, Reply, Team},
     sla::{Kind, Origin, Policies, SlaClock, State},
     staff::{Action, TeamId, Viewer, authorize},
     text,
@@ -16,7 +17,7 @@ use crate::{
         format,
         views::{
             self, Answer, CasePage, Choice, ClockView, Contact, Course, Earlier, Frame, Group, GroupKind, LabelView, LogLine,
-            May, Passage, Place, Promise, ReplyBubble, Row, ThreadItem,
+            May, Passage, Place, Promise, Receiver, ReplyBubble, Row, ThreadItem,
         },
         words::Language,
     },
@@ -163,10 +164,25 @@ impl Fill<'_> {
         groups.into_iter().filter(|group| !group.rows.is_empty()).collect()
     }
 
-    /// Teams that a case can go to.
-    pub(super) fn other_teams(&self, case: &Case, language: Language) -> Vec<Choice> {
-        let others = self.catalog.teams.iter().filter(|team| team.brand == case.brand && team.id != case.team);
-        others.map(|team| Choice { value: team.key.clone(), name: team_name(team, language), chosen: false }).collect()
+    /// Where a case can go: other teams of its brand, and for whoever may assign it the people of each.
+    pub(super) fn receivers(&self, reader: &Reader<'_>, case: &Case, language: Language) -> Result<Vec<Receiver>, Fault> {
+        let assigns = authorize(self.viewer, Action::Assign, case.team).is_ok();
+        let mut receivers = Vec::new();
+        for team in self.catalog.teams.iter().filter(|team| team.brand == case.brand) {
+            let here = team.id == case.team;
+            let mut people = if assigns { reader.colleagues(team.id)? } else { Vec::new() };
+            people.retain(|(id, ..)| !here || case.assignee != Some(*id));
+            if here && people.is_empty() {
+                continue;
+            }
+            receivers.push(Receiver {
+                team: Choice { value: team.key.clone(), name: team_name(team, language), chosen: here },
+                people: (people.into_iter())
+                    .map(|(_, initials, name)| Choice { name: format!("{initials} {name}"), value: initials, chosen: false })
+                    .collect(),
+            });
+        }
+        Ok(receivers)
     }
 
     /// The case's whole page.
@@ -211,7 +227,7 @@ impl Fill<'_> {
             presence: Vec::new(),
             caught: Vec::new(),
             unaddressed: false,
-            teams: self.other_teams(case, f.language),
+            receivers: Vec::new(),
             dispositions: (self.dispositions.iter())
                 .map(|(key, ko, en)| Choice { value: key.clone(), name: named(f.language, ko, en).into(), chosen: false })
                 .collect(),

@@ -23,6 +23,7 @@ pub(super) enum Did {
     Undo,
     Answered,
     Wait,
+    GoOn,
     Resolve,
     Accept,
     Reject,
@@ -34,7 +35,7 @@ pub(super) enum Did {
 }
 
 impl Did {
-    const ALL: [Did; 20] = [
+    const ALL: [Did; 21] = [
         Did::Claim,
         Did::GiveBack,
         Did::Label,
@@ -47,6 +48,7 @@ impl Did {
         Did::Undo,
         Did::Answered,
         Did::Wait,
+        Did::GoOn,
         Did::Resolve,
         Did::Accept,
         Did::Reject,
@@ -71,6 +73,7 @@ impl Did {
             Did::Undo => "undo",
             Did::Answered => "answered",
             Did::Wait => "wait",
+            Did::GoOn => "go-on",
             Did::Resolve => "resolve",
             Did::Accept => "accept",
             Did::Reject => "reject",
@@ -97,6 +100,7 @@ impl Did {
             Did::Undo => w.did_undo,
             Did::Answered => w.did_answered,
             Did::Wait => w.ev_waiting,
+            Did::GoOn => w.did_go_on,
             Did::Resolve => w.did_resolve,
             Did::Accept => w.did_accept,
             Did::Reject => w.did_reject,
@@ -127,7 +131,7 @@ impl Done {
             _ => format!("/cases/{}/undo", self.case),
         };
         let undo = self.undo.map(|event| (path, event));
-        Flash { text: self.did.words(w).into(), undo, bad: false }
+        Flash { text: self.did.words(w).into(), undo, ..Flash::default() }
     }
 
     /// `Set-Cookie` for the next page.

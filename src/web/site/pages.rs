@@ -123,6 +123,7 @@ impl Console {
             let posts: Vec<i64> = view.thread.iter().filter(|post| !post.addressed).map(|post| post.id.0).collect();
             page.caught = sources::caught(reader, &desktop, &posts)?.into_values().collect();
             page.unaddressed = !view.thread.iter().any(|post| post.addressed);
+            page.receivers = desktop.fill(reader).receivers(reader, &view.case, desktop.f.language)?;
             page.presence = presence.into_iter().map(|(initials, writing)| Presence { initials, writing }).collect();
             Ok(page)
         })
@@ -149,7 +150,8 @@ impl Console {
                 reasons: line.mention.reasons.clone(),
                 url: line.mention.url.clone(),
                 may_work: authorize(&desktop.viewer, Action::Work, line.case.team).is_ok(),
-                teams: fill.other_teams(&line.case, desktop.f.language),
+                status: line.case.status,
+                receivers: fill.receivers(reader, &line.case, desktop.f.language)?,
             }))
         })
         .await

@@ -17,8 +17,8 @@ fn pick(language: Language, ko: String, en: String) -> String {
 pub(super) fn answered(language: Language, initials: &str) -> String {
     pick(
         language,
-        format!("{initials} 님이 방금 이 글에 답했어요. 그 답글을 읽고, 그래도 필요하면 1분 뒤에 보내세요."),
-        format!("{initials} answered this post a moment ago. Read that reply; if yours is still needed, send it in a minute."),
+        format!("{initials} 님이 방금 이 글에 답했어요. 그 답글을 읽고, 그래도 필요하면 다시 보내세요."),
+        format!("{initials} answered this post a moment ago. Read that reply; if yours is still needed, send it all the same."),
     )
 }
 

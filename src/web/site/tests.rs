@@ -350,6 +350,43 @@ async fn a_reply_waits_can_be_taken_back_and_keeps_its_text_when_refused() {
 }
 
 #[tokio::test]
+async fn what_a_colleague_has_just_answered_is_answered_again_only_on_purpose() {
+    let shop = Shop::open().await;
+    let (first, second) = (shop.hire("KG", &[("cs", Role::Agent)]).await, shop.hire("SB", &[("cs", Role::Agent)]).await);
+    shop.post("cs", "배송이 멈췄어요", MINUTE, None).await;
+    assert_eq!(shop.form("/cases/1/reply", &first, "text=확인할게요", "ko").await.status, StatusCode::OK);
+    assert_eq!(shop.form("/cases/1/give-back", &first, "", "ko").await.status, StatusCode::OK);
+    let refused = shop.form("/cases/1/reply", &second, "text=저도요", "ko").await;
+    assert!(refused.status == StatusCode::CONFLICT && refused.text.contains("name=\"despite_colleague\""), "{}", refused.text);
+    let sent = shop.form("/cases/1/reply", &second, "text=저도요&despite_colleague=true", "ko").await;
+    assert_eq!(sent.status, StatusCode::OK, "{}", sent.text);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_case_waits_goes_on_and_is_given_to_a_person() {
+    let shop = Shop::open().await;
+    let agent = shop.hire("KG", &[("cs", Role::Agent)]).await;
+    let lead = shop.hire("LE", &[("cs", Role::Lead)]).await;
+    shop.post("cs", "배송이 멈췄어요", MINUTE, None).await;
+    let page = async |who| shop.get("/cases/1", Some(who)).await.text;
+    let offers = async |who| (page(who).await.contains("/cases/1/wait\""), page(who).await.contains("/cases/1/go-on\""));
+    assert_eq!(offers(&agent).await, (true, false));
+    assert_eq!(shop.form("/cases/1/go-on", &agent, "", "ko").await.status, StatusCode::CONFLICT, "it does not wait");
+    assert_eq!(shop.form("/cases/1/wait", &agent, "for=third_party", "ko").await.status, StatusCode::OK);
+    assert_eq!(offers(&agent).await, (false, true));
+    assert!(page(&agent).await.contains("외부 답 대기"));
+    assert_eq!(shop.form("/cases/1/go-on", &agent, "", "ko").await.status, StatusCode::OK);
+    assert_eq!(offers(&agent).await, (true, false));
+    // Whoever may assign sees the people of each team; an agent sees teams.
+    assert!(page(&lead).await.contains("value=\"cs/KG\"") && !page(&agent).await.contains("value=\"cs/"));
+    let given = async |who| shop.form("/cases/1/handover", who, "to=cs/KG&reason=쇼핑몰 담당", "ko").await.status;
+    assert_eq!((given(&agent).await, given(&lead).await), (StatusCode::OK, StatusCode::OK));
+    assert!(!page(&lead).await.contains("value=\"cs/KG\""), "it is theirs already");
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn a_draft_is_kept_once_and_never_overwritten_unseen() {
     let shop = Shop::open().await;
     let who = shop.hire("KG", &[("cs", Role::Agent)]).await;

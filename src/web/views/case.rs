@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Choice, ClockView, Frame, LabelView, Lookalike, Place};
+use super::{Choice, ClockView, Frame, LabelView, Lookalike, Place, Receiver};
 use crate::{
     case::{EventKind, ReplyState, Status},
     clock::Time,
@@ -279,8 +279,8 @@ pub struct CasePage {
     pub caught: Vec<String>,
     /// Nobody wrote it to us.
     pub unaddressed: bool,
-    /// Teams it can go to.
-    pub teams: Vec<Choice>,
+    /// Where it can go.
+    pub receivers: Vec<Receiver>,
     /// How it can end.
     pub dispositions: Vec<Choice>,
 }

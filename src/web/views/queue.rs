@@ -2,8 +2,9 @@
 
 use askama::Template;
 
-use super::{Choice, ClockView, Frame, LabelView, Place};
+use super::{Choice, ClockView, Frame, LabelView, Place, Receiver};
 use crate::{
+    case::Status,
     clock::Time,
     mention::{Lang, Reason},
     web::words::fill,
@@ -251,8 +252,10 @@ pub struct Peek {
     pub url: Option<String>,
     /// The viewer may label and hand over.
     pub may_work: bool,
-    /// Teams it can go to.
-    pub teams: Vec<Choice>,
+    /// Where it stands.
+    pub status: Status,
+    /// Where it can go.
+    pub receivers: Vec<Receiver>,
 }
 
 impl Peek {

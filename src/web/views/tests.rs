@@ -105,7 +105,8 @@ fn queue(language: Language) -> QueuePage {
         reasons: vec![reason("언제", Label::Question), Reason { rule: "model".into(), ..reason("재입고", Label::Question) }],
         url: Some("https://social.example/@user_b/1".into()),
         may_work: true,
-        teams: vec![choice("vip", "VIP", false)],
+        status: Status::New,
+        receivers: vec![Receiver { team: choice("vip", "VIP", false), people: Vec::new() }],
         name: None,
     };
     QueuePage {
@@ -134,7 +135,8 @@ fn queue(language: Language) -> QueuePage {
 fn case(language: Language, log_open: bool) -> CasePage {
     let mut f = frame(language);
     f.live = Some("/live?room=case&case=8123&since=412".into());
-    f.flash = Some(Flash { text: f.w.did_claim.into(), undo: Some(("/cases/8123/undo".into(), 411)), bad: false });
+    f.flash =
+        Some(Flash { text: f.w.did_claim.into(), undo: Some(("/cases/8123/undo".into(), 411)), bad: false, anyway: false });
     let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
     let post = |id, handle: &str, text: &str, seconds| Passage {
         id,
@@ -214,7 +216,10 @@ fn case(language: Language, log_open: bool) -> CasePage {
         presence: vec![Presence { initials: "SB".into(), writing: true }],
         caught: Vec::new(),
         unaddressed: false,
-        teams: vec![Choice { value: "vip".into(), name: "VIP".into(), chosen: false }],
+        receivers: vec![Receiver {
+            team: Choice { value: "vip".into(), name: "VIP".into(), chosen: false },
+            people: vec![Choice { value: "LE".into(), name: "LE 이은하".into(), chosen: false }],
+        }],
         dispositions: vec![Choice { value: "answered".into(), name: "답변".into(), chosen: false }],
         f,
     }
