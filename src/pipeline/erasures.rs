@@ -8,11 +8,14 @@ use super::{Failure, Pipeline};
 
 /// Texts that came after their delete leave the bus within this time.
 const ERASE_EVERY: Duration = Duration::from_secs(60);
+/// After a round it rests so many times as long as that took, but never longer than the time above.
+const REST: u32 = 9;
 
 impl Pipeline {
     /// Takes deleted texts out of the bus as well, until `stop` turns true.
     pub async fn run_erasures(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
+            let begun_at = self.clock.now();
             match self.erase_pending().await {
                 Ok(0) => tokio::select! {
                     () = self.erasure.notified() => {}
@@ -20,7 +23,11 @@ impl Pipeline {
                     () = self.clock.sleep(ERASE_EVERY) => {}
                     _ = stop.changed() => return,
                 },
-                Ok(_) => {}
+                // A round reads the whole log: where deletes never end, it must not either, but most of the time rest.
+                Ok(_) => tokio::select! {
+                    () = self.clock.sleep((self.clock.now().since(begun_at) * REST).min(ERASE_EVERY)) => {}
+                    _ = stop.changed() => return,
+                },
                 Err(error) => {
                     tracing::error!(error = &*error, "could not erase deleted texts from the bus, trying again");
                     tokio::select! {
