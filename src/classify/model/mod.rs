@@ -90,8 +90,8 @@ struct Index {
     start: usize,
     /// Shifts a hash to the number of its row.
     shift: u32,
-    /// What a byte weighs.
-    weights: Box<[f32; 256]>,
+    /// The largest weight.
+    scale: f32,
     /// A bit for each row that says anything: small enough to stay near the processor, as the table is not.
     known: Vec<u64>,
 }
@@ -102,8 +102,7 @@ impl Index {
         for (row, weights) in bytes[start..start + (LABELS << table.bits)].chunks_exact(LABELS).enumerate() {
             known[row / 64] |= u64::from(weights != [0; LABELS]) << (row % 64);
         }
-        let weights = Box::new(std::array::from_fn(|byte| file::weight(byte as u8, table.scale)));
-        Index { start, shift: 32 - table.bits, weights, known }
+        Index { start, shift: 32 - table.bits, scale: table.scale, known }
     }
 
     /// Finds the rows of the reader's pieces in the `table` and drops the pieces that training never saw: they say
@@ -121,13 +120,9 @@ impl Index {
         // The rows lie all over the table: in a loop that does nothing else, several are fetched at a time.
         bytes.clear();
         bytes.extend(reader.pieces.iter().map(|piece| table[(piece.hash >> self.shift) as usize]));
-        rows.clear();
-        for bytes in bytes {
-            let mut row = [0.0; LABELS];
-            for (weight, byte) in row.iter_mut().zip(bytes) {
-                *weight = self.weights[usize::from(*byte)];
-            }
-            rows.push(row);
+        rows.resize(kept, [0.0; LABELS]);
+        for (weight, byte) in rows.as_flattened_mut().iter_mut().zip(bytes.as_flattened()) {
+            *weight = file::weight(*byte, self.scale);
         }
     }
 }
