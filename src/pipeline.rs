@@ -69,6 +69,13 @@ impl Judges {
     pub fn read(&self, input: &Input<'_>) -> Verdict {
         Verdict { model: self.model, ..self.classifier.read(input) }
     }
+
+    /// The same, and what the shadow model would have said.
+    fn read_both(&self, input: &Input<'_>) -> (Verdict, Option<Verdict>) {
+        let Some((_, shadow)) = &self.shadow else { return (self.read(input), None) };
+        let (verdict, other) = self.classifier.read_both(shadow, input);
+        (Verdict { model: self.model, ..verdict }, Some(other))
+    }
 }
 
 /// A verdict's label as it is counted.
@@ -294,10 +301,9 @@ impl Pipeline {
             let answers =
                 envelope.parent.as_ref().and_then(|parent| labels.get(&format!("{}/{parent}", envelope.source)).copied());
             let input = Input { text: &masked, lang_hint: envelope.lang.as_deref(), answers, addressed };
-            let verdict = judges.read(&input);
+            let (verdict, other) = judges.read_both(&input);
             self.metrics.verdicts.with_label_values(&[counted(&verdict), verdict.lang.as_str()]).inc();
-            if let Some((_, model)) = &judges.shadow {
-                let other = judges.classifier.read_with(Some(model), &input);
+            if let Some(other) = other {
                 self.metrics.shadow.with_label_values(&[counted(&verdict), counted(&other)]).inc();
             }
             verdict

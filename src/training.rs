@@ -418,7 +418,10 @@ fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
+    use crate::classify::Input;
 
     #[test]
     fn no_held_out_text_is_trained_on() {
@@ -436,6 +439,40 @@ mod tests {
                 "{}: train the model again: moksori train --out rules/model/default.bin",
                 source.name
             );
+        }
+    }
+
+    /// Neither a faster way to read a text nor a better one may change a verdict unnoticed.
+    #[test]
+    fn verdicts_stay_what_they_were() {
+        let rules = rules_of(Path::new("rules")).unwrap();
+        let model = Model::shipped().unwrap();
+        let data = Data::load(Path::new("rules")).unwrap();
+        let mut rows = Vec::new();
+        for (source, examples) in by_source([data.train, data.held_out].concat()) {
+            let (mut digest, mut sure, mut texts) = (Sha256::new(), 0.0, 0);
+            for example in examples.iter().step_by(16) {
+                let input = Input { text: &example.text, answers: example.answers, addressed: true, ..Input::default() };
+                let verdict = rules.read_with(Some(&model), &input);
+                digest.update([verdict.lang as u8, verdict.label as u8, u8::from(verdict.unsure)]);
+                let reasons = verdict.reasons.iter().map(|reason| format!("{} {};", reason.rule, reason.words));
+                digest.update(reasons.collect::<String>());
+                (sure, texts) = (sure + f64::from(verdict.confidence), texts + 1);
+            }
+            rows.push((source, texts, text::hex(&digest.finalize()[..8]), sure / f64::from(texts)));
+        }
+        let path = "rules/model/verdicts.tsv";
+        if std::env::var_os("UPDATE").is_some() {
+            let lines = rows.iter().map(|(source, texts, digest, sure)| format!("{source}\t{texts}\t{digest}\t{sure:.7}\n"));
+            std::fs::write(path, lines.collect::<String>()).unwrap();
+        }
+        let golden = std::fs::read_to_string(path).unwrap();
+        assert_eq!(golden.lines().count(), rows.len());
+        for (line, (source, texts, digest, sure)) in golden.lines().zip(rows) {
+            let remedy = format!("if that is meant: UPDATE=1 cargo test --lib verdicts_stay, which writes {path}");
+            let (same, was) = line.rsplit_once('\t').unwrap();
+            assert_eq!(same, format!("{source}\t{texts}\t{digest}"), "labels or reasons have changed; {remedy}");
+            assert!((was.parse::<f64>().unwrap() - sure).abs() < 1e-6, "{line}: now {sure}; {remedy}");
         }
     }
 

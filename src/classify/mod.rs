@@ -6,21 +6,23 @@
 
 pub mod compare;
 pub mod corpus;
+mod filter;
 mod lang;
 pub mod model;
 mod pattern;
 pub mod rules;
 mod score;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::mention::{Label, Lang, Verdict};
 use crate::text::{Folded, fold_obfuscation};
+use filter::Filter;
 use lang::Languages;
 use model::{Model, Signs};
-use rules::{Rule, Set};
+use rules::Rule;
 use score::Sum;
 
 /// How much of a text is read: nobody says what they want only after this many bytes.
@@ -94,8 +96,7 @@ pub struct Input<'a> {
 /// A compiled set of rules.
 pub struct Classifier {
     rules: Vec<Rule>,
-    plain: Set,
-    folded: Set,
+    filter: Filter,
     languages: Languages,
     model: Option<Arc<Model>>,
     probe: Option<fn(&str)>,
@@ -129,17 +130,8 @@ impl Classifier {
 
     fn compile(sources: Vec<rules::Source>) -> Result<Classifier, Error> {
         let rules = sources.into_iter().map(Rule::compile).collect::<Result<Vec<_>, _>>()?;
-        let plain = Set::build(&rules, false)?;
-        let folded = Set::build(&rules, true)?;
-        Ok(Classifier {
-            rules,
-            plain,
-            folded,
-            languages: Languages::default(),
-            model: None,
-            probe: None,
-            config: Config::default(),
-        })
+        let filter = Filter::build(rules.iter().map(|rule| rule.trigger.as_str()));
+        Ok(Classifier { rules, filter, languages: Languages::default(), model: None, probe: None, config: Config::default() })
     }
 
     /// The same rules with another threshold.
@@ -212,17 +204,41 @@ impl Classifier {
 
     /// Classifies one mention with another model than the one in force, or with the rules alone.
     pub fn read_with(&self, model: Option<&Model>, input: &Input<'_>) -> Verdict {
+        let (lang, folded, sum) = self.prepare(input);
+        self.conclude(model, input, lang, folded.as_ref(), sum)
+    }
+
+    /// Classifies one mention, and says what it would be by `other` instead of the model in force.
+    pub fn read_both(&self, other: &Model, input: &Input<'_>) -> (Verdict, Verdict) {
+        let (lang, folded, sum) = self.prepare(input);
+        let conclude = |model, sum| self.conclude(model, input, lang, folded.as_ref(), sum);
+        (conclude(self.model.as_deref(), sum.clone()), conclude(Some(other), sum))
+    }
+
+    /// All that is known of a text before a model is asked.
+    fn prepare<'a>(&'a self, input: &Input<'a>) -> (Lang, Option<Folded>, Sum<'a>) {
         let text = head(input.text);
         if let Some(probe) = self.probe {
             probe(text);
         }
         let lang = self.languages.detect(text, input.lang_hint);
         let folded = fold_obfuscation(text);
-        let mut sum = self.sum(text, folded.as_ref(), lang, input.answers);
+        let sum = self.sum(text, folded.as_ref(), lang, input.answers);
+        (lang, folded, sum)
+    }
+
+    fn conclude(
+        &self,
+        model: Option<&Model>,
+        input: &Input<'_>,
+        lang: Lang,
+        folded: Option<&Folded>,
+        mut sum: Sum<'_>,
+    ) -> Verdict {
         let opinion = model.and_then(|model| {
             let (rules, nudge) = (sum.rules(), sum.nudge());
-            let folded = folded.as_ref().map(|folded| folded.text.as_str());
-            model.read(text, lang, &Signs { folded, rules: &rules, nudge, answers: input.answers })
+            let folded = folded.map(|folded| folded.text.as_str());
+            model.read(head(input.text), lang, &Signs { folded, rules: &rules, nudge, answers: input.answers })
         });
         match opinion {
             Some(opinion) => sum.verdict_of_model(lang, &opinion),
@@ -260,21 +276,25 @@ impl Classifier {
     }
 
     /// Calls `found` with each rule that fires in `text` and the place where it does.
-    fn each_hit(&self, text: &str, folded: Option<&Folded>, lang: Lang, mut found: impl FnMut(usize, std::ops::Range<usize>)) {
+    fn each_hit(&self, text: &str, folded: Option<&Folded>, lang: Lang, mut found: impl FnMut(usize, Range<usize>)) {
         let lower = if text.bytes().any(|b| b.is_ascii_uppercase()) {
             Cow::Owned(text.to_ascii_lowercase())
         } else {
             Cow::Borrowed(text)
         };
-        self.plain.each_hit(&self.rules, &lower, lang, &mut found);
-        if self.folded.is_empty() {
-            return;
-        }
+        let candidates = self.filter.candidates(&lower);
+        let fire = |candidates: &[bool], form: &str, reads_folded: bool, found: &mut dyn FnMut(usize, Range<usize>)| {
+            let rules = self.rules.iter().enumerate().zip(candidates).filter(|(_, candidate)| **candidate);
+            for ((index, rule), _) in rules.filter(|((_, rule), _)| rule.source.folded == reads_folded) {
+                rule.fires(form, lang).into_iter().for_each(|place| found(index, place));
+            }
+        };
+        fire(&candidates, &lower, false, &mut found);
         match folded {
-            Some(folded) => self.folded.each_hit(&self.rules, &folded.text, lang, |index, place| {
+            Some(folded) => fire(&self.filter.candidates(&folded.text), &folded.text, true, &mut |index, place| {
                 found(index, folded.origin(text, place));
             }),
-            None => self.folded.each_hit(&self.rules, &lower, lang, found),
+            None => fire(&candidates, &lower, true, &mut found),
         }
     }
 }

@@ -5,7 +5,8 @@
 //! `folded = true` the text is read without disguises (시1발, f*ck). `force = true` settles the label;
 //! `forbid` takes one out of the race. Every rule has examples that must and that must not match.
 
-use regex_filtered::{Builder, Regexes};
+use std::ops::Range;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -61,7 +62,7 @@ pub(super) struct Source {
     any: Vec<String>,
     all: Vec<String>,
     not: Option<String>,
-    folded: bool,
+    pub(super) folded: bool,
     pub(super) force: bool,
     pub(super) forbid: Option<Label>,
     pub(super) matches: Vec<String>,
@@ -190,8 +191,8 @@ pub(super) fn read_patterns<'a>(lines: impl IntoIterator<Item = &'a str>) -> Res
 /// A compiled rule.
 pub(super) struct Rule {
     pub(super) source: Source,
-    /// What the set looks for.
-    trigger: String,
+    /// What must be found first, and where the rule is said to have fired.
+    pub(super) trigger: regex::Regex,
     also: Vec<regex::Regex>,
     not: Option<regex::Regex>,
 }
@@ -204,67 +205,24 @@ impl Rule {
         }
         patterns.extend(source.all.iter().map(|literal| pattern::any_of(std::slice::from_ref(literal))));
         let refuse = |problem: String| source.fault(problem, "simplify it, or split it into several rules");
-        let mut compiled = Vec::new();
+        let mut also = Vec::new();
         for one in &patterns {
-            compiled.push(pattern::compile(one).map_err(refuse)?);
+            also.push(pattern::compile(one).map_err(refuse)?);
         }
         let not = source.not.as_ref().map(|not| pattern::compile(&pattern::rewrite(not)).map_err(refuse)).transpose()?;
-        if compiled.first().is_some_and(|first| first.is_match("")) {
+        let trigger = also.remove(0);
+        if trigger.is_match("") {
             return Err(source.fault("the pattern matches an empty text", "demand at least one letter"));
         }
-        let trigger = patterns.swap_remove(0);
-        let also = compiled.split_off(1);
         Ok(Rule { source, trigger, also, not })
     }
 
-    fn holds(&self, text: &str, lang: Lang) -> bool {
+    /// Where it fires in a lower-cased text.
+    pub(super) fn fires(&self, text: &str, lang: Lang) -> Option<Range<usize>> {
         let spoken = self.source.lang.is_empty() || lang == Lang::Und || self.source.lang.contains(&lang);
-        spoken && self.also.iter().all(|regex| regex.is_match(text)) && !self.not.as_ref().is_some_and(|not| not.is_match(text))
-    }
-}
-
-/// The rules that read one form of a text, behind a filter of their literals.
-pub(super) struct Set {
-    regexes: Regexes,
-    rules: Vec<usize>,
-}
-
-impl Set {
-    pub(super) fn build(rules: &[Rule], folded: bool) -> Result<Set, Error> {
-        let mut builder = Builder::new();
-        let mut members = Vec::new();
-        for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.source.folded == folded) {
-            builder = builder
-                .push(&rule.trigger)
-                .map_err(|error| rule.source.fault(format!("the pattern does not compile: {error}"), "simplify it"))?;
-            members.push(index);
-        }
-        let regexes = builder.build().map_err(|error| {
-            let (problem, remedy) = (format!("the literals of all rules do not fit together: {error}"), "use fewer".into());
-            Error::File { file: "rules".into(), line: 1, problem, remedy }
-        })?;
-        Ok(Set { regexes, rules: members })
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.rules.is_empty()
-    }
-
-    /// Calls `found` with each rule that fires in the lower-cased `text`, and where.
-    pub(super) fn each_hit(
-        &self,
-        rules: &[Rule],
-        text: &str,
-        lang: Lang,
-        mut found: impl FnMut(usize, std::ops::Range<usize>),
-    ) {
-        for (member, regex) in self.regexes.matching(text) {
-            let index = self.rules[member];
-            if rules[index].holds(text, lang)
-                && let Some(place) = regex.find(text)
-            {
-                found(index, place.range());
-            }
-        }
+        let place = if spoken { self.trigger.find(text)?.range() } else { return None };
+        let holds =
+            self.also.iter().all(|regex| regex.is_match(text)) && !self.not.as_ref().is_some_and(|not| not.is_match(text));
+        holds.then_some(place)
     }
 }

@@ -11,6 +11,7 @@ const REASONS: usize = 5;
 const WORDS: usize = 22;
 
 /// The growing sum over one text.
+#[derive(Clone)]
 pub(super) struct Sum<'a> {
     text: &'a str,
     scores: [f32; 5],
@@ -19,6 +20,7 @@ pub(super) struct Sum<'a> {
     forbidden: [bool; 5],
 }
 
+#[derive(Clone)]
 struct Hit<'a> {
     rule: &'a str,
     label: Label,

@@ -88,8 +88,10 @@ pub struct Model {
 struct Index {
     /// Where it begins in the model's bytes.
     start: usize,
-    /// What a byte weighs.
-    weights: Box<[f32; 256]>,
+    /// Shifts a hash to the number of its row.
+    shift: u32,
+    /// The largest weight.
+    scale: f32,
     /// A bit for each row that says anything: small enough to stay near the processor, as the table is not.
     known: Vec<u64>,
 }
@@ -100,7 +102,28 @@ impl Index {
         for (row, weights) in bytes[start..start + (LABELS << table.bits)].chunks_exact(LABELS).enumerate() {
             known[row / 64] |= u64::from(weights != [0; LABELS]) << (row % 64);
         }
-        Index { start, weights: Box::new(std::array::from_fn(|byte| file::weight(byte as u8, table.scale))), known }
+        Index { start, shift: 32 - table.bits, scale: table.scale, known }
+    }
+
+    /// Finds the rows of the reader's pieces in the `table` and drops the pieces that training never saw: they say
+    /// nothing, and take nothing from those that do.
+    fn weigh(&self, table: &[[u8; LABELS]], Desk { reader, bytes, rows, .. }: &mut Desk) {
+        let mut kept = 0;
+        // Without a branch, which the processor would guess wrong.
+        for at in 0..reader.pieces.len() {
+            let piece = reader.pieces[at];
+            reader.pieces[kept] = piece;
+            let row = (piece.hash >> self.shift) as usize;
+            kept += (self.known[row / 64] >> (row % 64) & 1) as usize;
+        }
+        reader.pieces.truncate(kept);
+        // The rows lie all over the table: in a loop that does nothing else, several are fetched at a time.
+        bytes.clear();
+        bytes.extend(reader.pieces.iter().map(|piece| table[(piece.hash >> self.shift) as usize]));
+        rows.resize(kept, [0.0; LABELS]);
+        for (weight, byte) in rows.as_flattened_mut().iter_mut().zip(bytes.as_flattened()) {
+            *weight = file::weight(*byte, self.scale);
+        }
     }
 }
 
@@ -138,6 +161,8 @@ pub struct Opinion {
 #[derive(Default)]
 struct Desk {
     reader: Reader,
+    /// The row of each piece, as it stands in the table.
+    bytes: Vec<[u8; LABELS]>,
     /// The weights of each piece.
     rows: Vec<[f32; LABELS]>,
     /// What each byte of the text weighs for one label.
@@ -174,16 +199,12 @@ impl Model {
 
     /// Judges a normalised, masked text; `None` in a language that it does not know.
     pub fn read(&self, text: &str, lang: Lang, signs: &Signs<'_>) -> Option<Opinion> {
-        let index = self.card.tables.iter().position(|table| table.lang == lang)?;
-        let table = &self.card.tables[index];
+        let number = self.card.tables.iter().position(|table| table.lang == lang)?;
+        let table = &self.card.tables[number];
         DESK.with_borrow_mut(|desk| {
             desk.reader.read_all(text, signs);
-            // A piece that training never saw says nothing, and takes nothing from those that do.
-            let (known, shift) = (&self.tables[index].known, 32 - table.bits);
-            let says = |hash: u32| known[(hash >> shift) as usize / 64] >> ((hash >> shift) % 64) & 1 == 1;
-            desk.reader.pieces.retain(|piece| says(piece.hash));
-            desk.rows.clear();
-            desk.rows.extend(desk.reader.pieces.iter().map(|piece| self.row(index, piece.hash)));
+            let index = &self.tables[number];
+            index.weigh(self.bytes.as_slice()[index.start..].as_chunks().0, desk);
             let values = values(&desk.reader.counts());
             let scores = scores(&desk.reader, &desk.rows, &values);
             let scores: [f32; LABELS] = std::array::from_fn(|label| scores[label] + signs.nudge[label]);
@@ -191,13 +212,6 @@ impl Model {
             let probabilities = softmax(scores.map(|score| score / table.temperature));
             Some(Opinion { probabilities, unsure_below: table.unsure_below, words: words(desk, text, &values, best) })
         })
-    }
-
-    fn row(&self, index: usize, hash: u32) -> [f32; LABELS] {
-        let Index { start, weights, .. } = &self.tables[index];
-        let at = start + (hash >> (32 - self.card.tables[index].bits)) as usize * LABELS;
-        let bytes = &self.bytes.as_slice()[at..at + LABELS];
-        std::array::from_fn(|label| weights[usize::from(bytes[label])])
     }
 }
 
@@ -214,7 +228,7 @@ fn scores(reader: &Reader, rows: &[[f32; LABELS]], values: &[f32; Kind::COUNT]) 
 
 /// The words that speak most for `label`.
 fn words(desk: &mut Desk, text: &str, values: &[f32; Kind::COUNT], label: usize) -> Vec<(Range<usize>, Label, f32)> {
-    let Desk { reader, rows, spread } = desk;
+    let Desk { reader, rows, spread, .. } = desk;
     // The slope of what each byte weighs: a piece adds its share where it begins and takes it away where it ends.
     spread.clear();
     spread.resize(text.len() + 1, 0.0);
