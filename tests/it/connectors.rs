@@ -11,6 +11,7 @@ use std::{
 mod fresh;
 mod guard;
 mod kinds;
+mod replies;
 
 use moksori::{
     case::ReplyId,
