@@ -181,8 +181,9 @@ async fn reply(account: &Arc<Account>, recorded: &RecordedReply, brought: &[Enve
 /// Opens the live connection of a stream, if it has one, and takes what comes.
 async fn listen(poller: &Poller) -> Result<(), Error> {
     let Some(live) = &poller.stream().live else { return Ok(()) };
-    let mut connection = Connection::open(poller, live).await?;
-    while let Ok(step) = timeout(QUIET, connection.step(poller, live)).await {
+    let listeners = std::slice::from_ref(poller);
+    let mut connection = Connection::open(listeners, live).await?;
+    while let Ok(step) = timeout(QUIET, connection.step(listeners, live)).await {
         step?;
     }
     Ok(())

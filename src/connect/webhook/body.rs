@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::super::{format::Map, format::Webhook, map};
+use super::super::{decode::not_json, format::Map, format::Webhook, map};
 use crate::mention::Envelope;
 
 /// Errors that one answer lists at most.
@@ -124,9 +124,4 @@ fn mention(webhook: &Webhook, map: &Map, record: &Json, facts: &map::Facts<'_>) 
     }
     let bytes = serde_json::to_vec(&mention).map_err(|error| error.to_string())?;
     Envelope::parse(&bytes)
-}
-
-/// Where JSON ends to be JSON; serde would quote the text.
-fn not_json(error: &serde_json::Error) -> String {
-    format!("not JSON: {:?} error at line {} column {}", error.classify(), error.line(), error.column()).to_lowercase()
 }
