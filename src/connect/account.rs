@@ -1,7 +1,7 @@
 //! One account at work: its secrets and settings, its budget, and who it is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -68,6 +68,8 @@ pub struct Account {
     pub(super) recalled: OnceCell<()>,
     native_id: OnceCell<String>,
     about: OnceLock<Value>,
+    /// What its connector file does not fit, by stream and field.
+    complaints: Mutex<BTreeMap<String, String>>,
 }
 
 impl Account {
@@ -127,6 +129,7 @@ impl Account {
             recalled: OnceCell::new(),
             native_id: OnceCell::new_with(config.native_id.clone()),
             about: OnceLock::new(),
+            complaints: Mutex::default(),
             config,
             file,
         };
@@ -206,6 +209,21 @@ impl Account {
         let (now, lag) = (self.clock.now(), self.metrics.lag.with_label_values(&[connector]));
         posted.iter().for_each(|at| lag.observe(now.since(*at).as_secs_f64()));
         Ok(posted.into_iter().max())
+    }
+
+    /// Says, once, that a stream's posts have a time that their map cannot read. The post is kept without it.
+    pub(super) fn complain(&self, stream: &str, field: &str, said: &str) {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let Entry::Vacant(complaint) = complaints.entry(format!("{stream}/{field}")) else { return };
+        let account = &self.config.key;
+        tracing::warn!(%account, %stream, "{field} of stream {stream} is no time as time_as of the map says; posts are kept without it");
+        let said: String = said.chars().take(40).collect();
+        complaint.insert(format!("stream {stream}, {field}: `{said}` is no time as time_as of the map says"));
+    }
+
+    /// What its connector file does not fit.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Reads the secrets again; whether any has changed.

@@ -275,6 +275,9 @@ impl Poller {
                 return Vec::new();
             }
         };
+        if let Some((name, said)) = map::unread(map, item, &mention, facts.about) {
+            self.account.complain(&self.stream().name, name, &said);
+        }
         if mention.op == Op::Delete {
             return vec![mention];
         }

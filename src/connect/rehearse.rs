@@ -133,6 +133,7 @@ pub async fn test_file(path: &Path) -> Result<Report, Error> {
         }
         report.streams.push((webhook.name.clone(), mentions));
     }
+    report.faults.extend(account.complaints());
     let found: Vec<Json> =
         report.streams.iter().flat_map(|(_, mentions)| mentions).filter_map(|one| serde_json::to_value(one).ok()).collect();
     for want in &expected {
