@@ -317,7 +317,7 @@ mod tests {
             ("{{ '한 글/' | urlencode }}", "%ED%95%9C%20%EA%B8%80%2F"),
             ("{{ ['a', 'b'] | join(',') }}", "a,b"),
             ("{{ cursor }}", ""),
-            ("{{ account.key is defined }} {{ account.name is not defined }}", "true true"),
+            ("{{ account.key is defined }} {{ account.name is not defined }}", "True True"),
             ("a | b is odd {{ 'x | y is odd' ~ \"it\\\"s | z\" }}", "a | b is odd x | y is oddit\"s | z"),
         ] {
             assert_eq!(Template::parse(source).unwrap().render(&values).unwrap(), expected, "{source}");

@@ -123,6 +123,21 @@ async fn a_walk_asks_above_its_high_water_mark_and_once_without_it_if_that_is_to
 }
 
 #[tokio::test]
+async fn posts_of_one_time_are_told_apart_by_an_id_that_is_made_of_the_account() {
+    let text = std::fs::read_to_string(path("reviews")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("reviews.toml");
+    std::fs::write(&file, text.replace("native_id = \"$.id\"", "native_id = \"{{ setting.app }}/{{ item.id }}\"")).unwrap();
+    let bench = Bench::new(&file).await;
+    let (tray, through) = home();
+    let (_, mut pollers) = started(&bench, &through, None);
+    assert!(pollers[0].step().await.unwrap().items > 0);
+    let place: Json = serde_json::from_str(&tray.with(|kept| kept.cursors.values().next().cloned().unwrap())).unwrap();
+    let marks = place["marks"].as_array().unwrap();
+    assert!(marks.iter().all(|mark| mark.as_str().unwrap().contains("|77/")), "what may change is no part of a mark: {place}");
+}
+
+#[tokio::test]
 async fn an_allowance_survives_a_restart_and_slows_the_walks_so_that_it_lasts() {
     let bench = Bench::new(&path("search")).await;
     let (tray, through) = home();
