@@ -150,7 +150,7 @@ async fn tell_reached(desk: Arc<Desk>, tag: String) {
             if told.contains(account) {
                 continue;
             }
-            let status = desk.source_state(account, "status").await.ok().flatten();
+            let status = desk.source_state(account, crate::desk::STATUS).await.ok().flatten();
             let fared: Vec<connect::Status> = status.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
             let failure = fared.iter().flat_map(|one| &one.failures).next();
             match failure {

@@ -1,7 +1,7 @@
 //! One account at work: its secrets and settings, its budget, and who it is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -23,7 +23,11 @@ use super::{
     seal::Sealer,
     template::scalar,
 };
-use crate::clock::Clock;
+use crate::{
+    clock::{Clock, Time},
+    crash,
+    mention::{Envelope, Op},
+};
 
 /// Ids of all our accounts, by source: a post by one of them is ours, whichever stream it came through.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +67,9 @@ pub struct Account {
     pub(super) health: Mutex<Health>,
     pub(super) recalled: OnceCell<()>,
     native_id: OnceCell<String>,
+    about: OnceLock<Value>,
+    /// What its connector file does not fit, by stream and field.
+    complaints: Mutex<BTreeMap<String, String>>,
 }
 
 impl Account {
@@ -120,14 +127,15 @@ impl Account {
             walks: Mutex::default(),
             health: Mutex::default(),
             recalled: OnceCell::new(),
-            native_id: OnceCell::new(),
+            native_id: OnceCell::new_with(config.native_id.clone()),
+            about: OnceLock::new(),
+            complaints: Mutex::default(),
             config,
             file,
         };
         account.source = format!("{}:{}", account.file.connector, account.file.instance.render(&account.values(context! {}))?);
-        if let Some(native_id) = account.config.native_id.clone() {
-            account.own.add(&account.source, &native_id);
-            account.native_id = OnceCell::new_with(Some(native_id));
+        if let Some(native_id) = &account.config.native_id {
+            account.own.add(&account.source, native_id);
         }
         Ok(Arc::new(account))
     }
@@ -166,8 +174,13 @@ impl Account {
         context! { secret => secret, auth => self.wallet.values(), ..context! { ..more, ..self.about() } }
     }
 
-    /// The values that are no secret: the account and its settings.
+    /// The values that are no secret: the account and its settings. They stay as they are once its id is known.
     pub(super) fn about(&self) -> Value {
+        let known = self.native_id.initialized() || self.file.identify.is_none();
+        if known { self.about.get_or_init(|| self.about_now()).clone() } else { self.about_now() }
+    }
+
+    fn about_now(&self) -> Value {
         let config = &self.config;
         let setting =
             |one: &Setting| Some((one.name.clone(), config.settings.get(&one.name).or(one.default.as_ref())?.clone()));
@@ -183,6 +196,34 @@ impl Account {
             },
             setting => settings,
         }
+    }
+
+    /// Appends mentions of a stream and counts them once they are durable; when the newest was posted.
+    pub(super) async fn keep(&self, home: &Home, stream: &str, mentions: Vec<Envelope>) -> Result<Option<Time>, Error> {
+        let connector = self.file.connector.as_str();
+        let posted: Vec<Time> = mentions.iter().filter(|one| one.op == Op::Upsert).filter_map(|one| one.posted_at).collect();
+        let count = mentions.len();
+        home.append(mentions).await?;
+        crash::point("connect");
+        self.metrics.items.with_label_values(&[connector, stream]).inc_by(count as u64);
+        let (now, lag) = (self.clock.now(), self.metrics.lag.with_label_values(&[connector]));
+        posted.iter().for_each(|at| lag.observe(now.since(*at).as_secs_f64()));
+        Ok(posted.into_iter().max())
+    }
+
+    /// Says, once, that a stream's posts have a time that their map cannot read. The post is kept without it.
+    pub(super) fn complain(&self, stream: &str, field: &str, said: &str) {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let Entry::Vacant(complaint) = complaints.entry(format!("{stream}/{field}")) else { return };
+        let account = &self.config.key;
+        tracing::warn!(%account, %stream, "{field} of stream {stream} is no time as time_as of the map says; posts are kept without it");
+        let said: String = said.chars().take(40).collect();
+        complaint.insert(format!("stream {stream}, {field}: `{said}` is no time as time_as of the map says"));
+    }
+
+    /// What its connector file does not fit.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Reads the secrets again; whether any has changed.

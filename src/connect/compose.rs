@@ -11,9 +11,10 @@ use super::{
     Account, Error, Home,
     decode::decode,
     facets::{self, Facet},
-    format::{Action, BodyAs, Target},
+    format::{Action, AnswerMap, BodyAs, Target},
     limits::Price,
-    template::scalar,
+    map::time,
+    template::{Field, scalar},
 };
 use crate::{
     clock::Time,
@@ -21,8 +22,8 @@ use crate::{
     mention::Lang,
 };
 
-/// A post that is out, as the next one of its thread answers it. Kept until the whole reply is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A post of ours that is out, as the next one of its thread answers it. Kept until the whole reply is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Parent {
     /// Its global id.
     pub native_id: String,
@@ -31,34 +32,32 @@ pub(super) struct Parent {
     /// Where a person can read it.
     pub url: Option<String>,
     /// When it was posted.
-    pub at: Option<Time>,
+    pub at: Time,
     /// What the file keeps of it.
     pub values: BTreeMap<String, String>,
-    /// What the file keeps of the post that the reply answers.
-    pub root: BTreeMap<String, String>,
+    /// What the file keeps of the post that the reply answers, if that was asked for.
+    pub root: Option<BTreeMap<String, String>>,
 }
 
 impl Parent {
-    /// This one, as the platform took it.
-    pub fn of(&self, receipt: &Receipt) -> Parent {
-        Parent {
-            native_id: receipt.native_id.clone(),
-            local_ref: receipt.local_ref.clone(),
-            url: receipt.url.clone(),
-            at: Some(receipt.at),
-            ..self.clone()
-        }
+    /// The new post as an answer, or a look-up's item, tells of it; its root is not asked for.
+    pub fn of(account: &Account, map: &AnswerMap, json: &Json) -> Option<Parent> {
+        let (about, now) = (account.about(), account.clock.now());
+        let text = |field: &Option<Field>| field.as_ref().and_then(|field| field.text(json, &about));
+        let value = |(name, field): (&String, &Field)| Some((name.clone(), field.text(json, &about)?));
+        Some(Parent {
+            native_id: map.native_id.text(json, &about)?,
+            local_ref: text(&map.local_ref),
+            url: text(&map.url).filter(|url| url.starts_with("https://") || url.starts_with("http://")),
+            at: text(&map.posted_at).and_then(|text| time(&text, map.time_as)).unwrap_or(now),
+            values: map.values.iter().filter_map(value).collect(),
+            root: None,
+        })
     }
 
     /// The receipt of it.
-    pub fn receipt(self, now: Time) -> Option<Receipt> {
-        let at = self.at.unwrap_or(now);
-        (!self.native_id.is_empty()).then_some(Receipt {
-            native_id: self.native_id,
-            local_ref: self.local_ref,
-            url: self.url,
-            at,
-        })
+    pub fn receipt(self) -> Receipt {
+        Receipt { native_id: self.native_id, url: self.url, at: self.at }
     }
 }
 
@@ -80,45 +79,54 @@ pub(super) fn part_of(reply: &Outgoing, number: usize, text: &str) -> Outgoing {
     Outgoing { text: text.to_owned(), idempotency_key: key, ..reply.clone() }
 }
 
+/// Where it is kept which posts of a reply are out.
+fn name(reply: &Outgoing) -> String {
+    format!("reply/{}", reply.id.0)
+}
+
 /// The posts of a reply that were out before a failure or a crash.
-pub(super) async fn sent_before(home: &Home, account: &Account, name: &str) -> Result<Vec<Parent>, Error> {
-    let kept = home.state(&account.config.key, name).await?;
+pub(super) async fn sent_before(
+    home: &Home,
+    account: &Account,
+    action: &Action,
+    reply: &Outgoing,
+) -> Result<Vec<Parent>, Error> {
+    if action.thread.is_none() {
+        return Ok(Vec::new());
+    }
+    let kept = home.state(&account.config.key, &name(reply)).await?;
     Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default())
 }
 
 /// Remembers which posts of a reply are out.
-pub(super) async fn remember(home: &Home, account: &Account, name: &str, sent: &[Parent]) -> Result<(), Error> {
+pub(super) async fn remember(home: &Home, account: &Account, reply: &Outgoing, sent: &[Parent]) -> Result<(), Error> {
     let text = serde_json::to_string(sent).map_err(|error| Error::Home(error.to_string()))?;
-    home.save_state(&account.config.key, name, &text).await
+    home.save_state(&account.config.key, &name(reply), &text).await
 }
 
-/// What the file keeps of a new post, from the answer.
-pub(super) fn kept(account: &Account, action: &Action, json: Option<&Json>) -> BTreeMap<String, String> {
-    let about = account.about();
-    let fields = action.answer.values.iter();
-    fields.filter_map(|(name, field)| Some((name.clone(), field.text(json?, &about)?))).collect()
-}
-
-/// The plain values of a reply.
-pub(super) fn plain(reply: &Outgoing) -> Value {
+/// The plain values of a post that answers `before`, else the reply's target.
+pub(super) fn plain(reply: &Outgoing, before: Option<&Parent>) -> Value {
+    let target_ref = reply.target_local_ref.as_ref().unwrap_or(&reply.target_native_id);
+    let parent_id = before.map_or(&reply.target_native_id, |before| &before.native_id);
+    let parent_ref = before.map_or(target_ref, |before| before.local_ref.as_ref().unwrap_or(&before.native_id));
     context! {
         text => reply.text,
         target_native_id => reply.target_native_id,
-        target_local_ref => reply.target_local_ref.as_ref().unwrap_or(&reply.target_native_id),
+        target_local_ref => target_ref,
         target_handle => reply.target_handle,
         target_conversation => reply.target_conversation.as_ref().unwrap_or(&reply.target_native_id),
         visibility => reply.visibility.as_deref().unwrap_or(""),
         idempotency_key => reply.idempotency_key,
         lang => if reply.lang == Lang::Und { "" } else { reply.lang.as_str() },
-        parent_native_id => reply.target_native_id,
-        parent_local_ref => reply.target_local_ref.as_ref().unwrap_or(&reply.target_native_id),
+        parent_native_id => parent_id,
+        parent_local_ref => parent_ref,
         root_native_id => reply.target_conversation.as_ref().unwrap_or(&reply.target_native_id),
         extra => reply.extra,
     }
 }
 
 /// The values of a post that answers `before`, else the reply's target; asks the platform for what the file wants to
-/// know first.
+/// know first. With what it keeps of the target.
 ///
 /// # Errors
 /// When the platform does not say.
@@ -127,33 +135,24 @@ pub(super) async fn values(
     action: &Action,
     reply: &Outgoing,
     before: Option<&Parent>,
-) -> Result<(Value, Parent), Error> {
-    let plain = plain(reply);
-    let asked = match (&action.target, before) {
-        (Some(target), None) => ask_for_target(account, target, &plain).await?,
-        (_, Some(before)) => before.root.clone(),
+) -> Result<(Value, BTreeMap<String, String>), Error> {
+    let root = match (&action.target, before.and_then(|before| before.root.clone())) {
+        (_, Some(known)) => known,
+        (Some(target), None) => ask_for_target(account, target, &plain(reply, None)).await?,
         (None, None) => BTreeMap::new(),
     };
-    let parent = before.map_or_else(|| asked.clone(), |before| before.values.clone());
-    let id = before.map_or_else(
-        || (reply.target_native_id.clone(), reply.target_local_ref.clone()),
-        |before| (before.native_id.clone(), before.local_ref.clone()),
-    );
     let found = match action.facets {
         Some(_) => resolved(account, action, facets::find(&reply.text)).await?,
         None => Vec::new(),
     };
     let more = context! {
-        parent_native_id => id.0.clone(),
-        parent_local_ref => id.1.unwrap_or(id.0),
-        parent => parent,
-        root => asked.clone(),
+        parent => before.map_or(&root, |before| &before.values),
+        root => root,
         facets => Value::from_serialize(&found),
-        ..plain
+        ..plain(reply, before)
     };
     let now = account.clock.now();
-    let values = context! { reply => more, now => now.to_string(), extra => reply.extra };
-    Ok((values, Parent { root: asked, ..Parent::default() }))
+    Ok((context! { reply => more, now => now.to_string(), extra => reply.extra }, root))
 }
 
 fn price() -> Price<'static> {

@@ -18,12 +18,16 @@ const DEEPEST: usize = 64;
 /// [`Error::Garbage`] with where it stops being what the file says; never its text.
 pub(super) fn decode(answer: &Answer, kind: BodyAs) -> Result<Json, Error> {
     match kind {
-        BodyAs::Json => serde_json::from_slice(&answer.body).map_err(|error| {
-            Error::Garbage(format!("not JSON: {:?} error at line {} column {}", error.classify(), error.line(), error.column()))
-        }),
+        BodyAs::Json => serde_json::from_slice(&answer.body).map_err(|error| Error::Garbage(not_json(&error))),
         BodyAs::Feed => feed(&text(answer)),
         BodyAs::Xml => xml(&text(answer)),
     }
+}
+
+/// Where JSON ends to be JSON; serde would quote the text.
+pub(super) fn not_json(error: &serde_json::Error) -> String {
+    let kind = format!("{:?}", error.classify()).to_lowercase();
+    format!("not JSON: {kind} error at line {} column {}", error.line(), error.column())
 }
 
 /// The text of an answer: HTTP says how it is encoded, else its first bytes, else the XML declaration.

@@ -39,7 +39,7 @@ pub(super) async fn walk_threads(poller: &Poller) -> Result<Walk, Error> {
             Err(error) => return Err(error),
         };
         walk.pages += 1;
-        let page = read(&answer, &account.file, poller.stream(), &Paging::None, &Step::first(&Paging::None))?;
+        let page = read(&answer, account, poller.stream(), &Paging::None, &Step::first(&Paging::None))?;
         let found = page.records.iter().filter_map(|(_, record)| poller.mention(record)).map(|one| (mark(&one), one));
         let (fresh, posts): (Vec<String>, Vec<Envelope>) = found.filter(|(mark, _)| !marks.contains(mark)).unzip();
         if fresh.is_empty() {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::PoisonError, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Account, Error, Walk, limits::back_off};
-use crate::clock::Time;
+use crate::{clock::Time, desk::STATUS};
 
 /// Failures in a row of all streams of an account after which it is only probed.
 const OPENS_AT: u32 = 5;
@@ -82,11 +82,6 @@ pub struct Status {
     pub failures: Vec<FailureStatus>,
     /// When it comes again.
     pub next_at: Time,
-}
-
-impl Status {
-    /// The name under which an account keeps the statuses of its streams, a JSON list.
-    pub const NAME: &'static str = "status";
 }
 
 /// How an account fares.
@@ -199,7 +194,8 @@ impl Account {
         self.keep_budget().await;
     }
 
-    fn unknown_status(&self, name: &str) -> Status {
+    /// A stream of which nothing is known but its name.
+    pub(super) fn unknown_status(&self, name: &str) -> Status {
         Status {
             account: self.config.key.clone(),
             connector: self.file.connector.clone(),
@@ -226,7 +222,7 @@ impl Account {
     async fn tell(&self) {
         let Some(keeper) = self.keeper.get() else { return };
         let Ok(text) = serde_json::to_string(&self.statuses()) else { return };
-        if let Err(error) = keeper.home.save_state(&self.config.key, Status::NAME, &text).await {
+        if let Err(error) = keeper.home.save_state(&self.config.key, STATUS, &text).await {
             tracing::debug!(account = %self.config.key, "the status of {} could not be kept: {error}", self.config.key);
         }
     }

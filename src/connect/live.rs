@@ -4,7 +4,7 @@
 //! while there is no connection it is walked as if there were none. Posts that come both ways are known by
 //! their id.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::FutureExt;
 use minijinja::context;
@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::Value as Json;
 
 use super::{
-    Error, Poller,
+    Error, Poller, Walk,
     format::{
         LiveKind,
         live::{EventData, Live, LiveEvent},
@@ -33,7 +33,7 @@ const BATCH: usize = 500;
 /// How often the resume value is saved: after a crash so much comes again.
 const SAVED_EVERY: Duration = Duration::from_secs(1);
 
-/// An open connection of one stream.
+/// An open connection of one stream, for all who listen to it.
 pub(super) struct Connection {
     socket: Socket,
     cursor: Option<String>,
@@ -45,7 +45,8 @@ impl Connection {
     ///
     /// # Errors
     /// Why it does not open.
-    pub async fn open(poller: &Poller, live: &Live) -> Result<Connection, Error> {
+    pub async fn open(listeners: &[Poller], live: &Live) -> Result<Connection, Error> {
+        let poller = first(listeners)?;
         let account = &poller.account;
         account.identify().await?;
         let http = account.http.as_ref().ok_or_else(|| Error::Refused("this connector makes no requests".into()))?;
@@ -76,9 +77,9 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection broke, or the bus does not take what came.
-    pub async fn step(&mut self, poller: &Poller, live: &Live) -> Result<usize, Error> {
+    pub async fn step(&mut self, listeners: &[Poller], live: &Live) -> Result<usize, Error> {
         let batch = self.hear().await?;
-        self.take(poller, live, batch).await
+        self.take(listeners, live, batch).await
     }
 
     /// Waits for messages. Who stops waiting loses none.
@@ -100,7 +101,8 @@ impl Connection {
     ///
     /// # Errors
     /// When the bus does not take it.
-    pub(super) async fn take(&mut self, poller: &Poller, live: &Live, batch: Vec<Message>) -> Result<usize, Error> {
+    pub(super) async fn take(&mut self, listeners: &[Poller], live: &Live, batch: Vec<Message>) -> Result<usize, Error> {
+        let poller = first(listeners)?;
         let mut mentions = Vec::new();
         for message in batch {
             let id = message.id.clone();
@@ -111,7 +113,7 @@ impl Connection {
                 poller.discard("no_event", 1);
                 continue;
             };
-            for mention in records(poller, event, &json) {
+            for mention in records(poller, event, &json, listeners) {
                 mentions.extend(known(poller, mention).await?);
             }
         }
@@ -133,11 +135,41 @@ impl Poller {
         // One that cannot be rendered is reported when it is opened.
         (!path.is_ok_and(|path| path.is_empty())).then_some(live)
     }
+
+    /// What its live connection is called: by a tag or query only where it asks for that one.
+    fn line(&self) -> String {
+        let asks = |live: &Live| {
+            let mut asked = std::iter::once(&live.path).chain(live.query.values()).chain(&live.send);
+            asked.any(|template| template.reads("query") || template.reads("tag"))
+        };
+        if self.stream().live.as_ref().is_some_and(asks) { self.cursor_name() } else { self.full_name() }
+    }
+
+    /// Notes how its live connection fares, beside its walks.
+    pub(super) async fn note_live(&self, result: &Result<Walk, Error>, next_at: Time) {
+        let name = if self.walks() { name(self) } else { self.line() };
+        self.account.note(&name, result, next_at).await;
+    }
 }
 
 /// The name of the resume value.
 fn name(poller: &Poller) -> String {
-    format!("{}/live", poller.cursor_name())
+    format!("{}/live", poller.line())
+}
+
+/// Those who listen to the same connection: where the platform sends everything, all queries of a stream and their
+/// parts do, or each would have everything sent again.
+pub(super) fn by_connection(pollers: Vec<Poller>) -> Vec<Vec<Poller>> {
+    let mut lines: BTreeMap<String, Vec<Poller>> = BTreeMap::new();
+    for poller in pollers {
+        lines.entry(poller.line()).or_default().push(poller);
+    }
+    lines.into_values().collect()
+}
+
+/// The one in whose name a connection is opened.
+fn first(listeners: &[Poller]) -> Result<&Poller, Error> {
+    listeners.first().ok_or_else(|| Error::Refused("nobody listens".into()))
 }
 
 fn request(poller: &Poller, live: &Live, cursor: Option<&str>) -> Result<Call, Error> {
@@ -170,7 +202,7 @@ fn fits(poller: &Poller, event: &LiveEvent, message: &Message, json: &Json) -> b
 }
 
 /// The mentions of a message.
-fn records(poller: &Poller, event: &LiveEvent, json: &Json) -> Vec<Envelope> {
+fn records(poller: &Poller, event: &LiveEvent, json: &Json, listeners: &[Poller]) -> Vec<Envelope> {
     let inner: Option<Json> = event.unwrap.as_ref().and_then(|path| {
         let text = path.first(json)?.as_str()?;
         Some(serde_json::from_str(text).unwrap_or_else(|_| Json::String(text.to_owned())))
@@ -180,8 +212,12 @@ fn records(poller: &Poller, event: &LiveEvent, json: &Json) -> Vec<Envelope> {
     let map = event.map.as_ref().or(poller.account.file.map_of(poller.stream()));
     // An event that says where its posts are, or has its own map, has no use for where the walk's are.
     let own = event.records.is_some() || event.map.is_some();
-    let mention = |record| if own { poller.mention_of(map?, record) } else { poller.mention_by(map?, record) };
-    records.into_iter().filter_map(mention).collect()
+    let Some(map) = map else { return Vec::new() };
+    let mentions = |record| match own {
+        true => poller.mentions_of(map, record, listeners),
+        false => poller.mentions_by(map, record, listeners),
+    };
+    records.into_iter().flat_map(mentions).collect()
 }
 
 /// A delete is for a post that we have; the platform may call it by its local id.

@@ -98,6 +98,13 @@ pub(super) fn mention(map: &Map, item: &Json, facts: &Facts<'_>) -> Result<Envel
     })
 }
 
+/// A time that `item` says and nobody can read: the name of its field, and what it says.
+pub(super) fn unread(map: &Map, item: &Json, mention: &Envelope, about: &minijinja::Value) -> Option<(&'static str, String)> {
+    let times = [("posted_at", &map.posted_at, mention.posted_at), ("edited_at", &map.edited_at, mention.edited_at)];
+    let said = |field: &Option<Field>| field.as_ref().and_then(|field| field.text(item, about));
+    times.into_iter().filter(|(_, _, read)| read.is_none()).find_map(|(name, field, _)| Some((name, said(field)?)))
+}
+
 /// Writes a time as `format`, so that a platform reads it as it writes it.
 pub(super) fn written(at: Time, format: TimeFormat) -> String {
     let zoned = at.timestamp().to_zoned(jiff::tz::TimeZone::UTC);

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Account, Error, Home,
-    action::{Outcome, doubt, send},
+    action::{Outcome, send, settle},
     format::Action,
     limits::back_off,
 };
@@ -69,11 +69,7 @@ impl Outbox {
         self.tell().await?;
         for reply in self.home.replies_in_doubt().await? {
             let Some((account, action)) = self.way(&reply) else { continue };
-            // Keys are forgotten in time, and some servers know none: a look comes first where there is one.
-            let outcome = match doubt(&account, &action, &reply, "stopped while it was being sent").await {
-                Outcome::Later { .. } => send(&account, &self.home, &action, &reply).await,
-                outcome => outcome,
-            };
+            let outcome = settle(&account, &self.home, &action, &reply).await?;
             self.untold = Some((account, reply, outcome));
             self.tell().await?;
         }

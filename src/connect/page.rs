@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use minijinja::context;
 use reqwest::header::{HeaderMap, LINK};
 use serde_json::Value as Json;
 use url::Url;
 
 use super::{
-    ConnectorFile, Error,
+    Account, Error,
     decode::decode,
     format::{CursorAs, Join, Order, Paging, Stream},
     request::Answer,
@@ -63,13 +62,8 @@ impl Step {
 ///
 /// # Errors
 /// [`Error::Garbage`] when it is no JSON, or a record has nothing to remember it by.
-pub(super) fn read(
-    answer: &Answer,
-    file: &ConnectorFile,
-    stream: &Stream,
-    paging: &Paging,
-    step: &Step,
-) -> Result<Page, Error> {
+pub(super) fn read(answer: &Answer, account: &Account, stream: &Stream, paging: &Paging, step: &Step) -> Result<Page, Error> {
+    let file = &account.file;
     let json = decode(answer, stream.body_as.unwrap_or(file.request.body_as))?;
     let beside: Vec<Beside<'_>> = file.joins.iter().chain(&stream.joins).map(|join| Beside::of(join, &json)).collect();
     let found = stream.records.all(&json);
@@ -84,7 +78,7 @@ pub(super) fn read(
         };
         // Without it the walk cannot go on from here: better to stop than to skip.
         let cursor = cursor.ok_or_else(|| Error::Garbage(format!("a record of stream {} without its cursor", stream.name)))?;
-        let cursor = if stream.cursor_as == CursorAs::Time { of_its_own(cursor, record, file, stream) } else { cursor };
+        let cursor = if stream.cursor_as == CursorAs::Time { of_its_own(cursor, record, account, stream) } else { cursor };
         records.push((cursor, joined(record, stream, &beside)));
     }
     let (number, offset) = match step {
@@ -118,9 +112,9 @@ pub(super) fn read(
 }
 
 /// Posts may share a time: what is remembered of one names it too.
-fn of_its_own(cursor: String, record: &Json, file: &ConnectorFile, stream: &Stream) -> String {
+fn of_its_own(cursor: String, record: &Json, account: &Account, stream: &Stream) -> String {
     let item = stream.item.as_ref().map_or(Some(record), |path| path.first(record));
-    let id = item.zip(file.map_of(stream)).and_then(|(item, map)| map.native_id.text(item, &context! {}));
+    let id = item.zip(account.file.map_of(stream)).and_then(|(item, map)| map.native_id.text(item, &account.about()));
     format!("{cursor}|{}", id.unwrap_or_else(|| record.to_string()))
 }
 

@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     clock::Time,
-    crash,
     mention::{Envelope, Match, Op},
 };
 
@@ -119,12 +118,6 @@ impl Poller {
         &self.account
     }
 
-    /// Notes how its live connection fares, beside its walks.
-    pub(super) async fn note_live(&self, result: &Result<Walk, Error>, next_at: Time) {
-        let name = if self.walks() { format!("{}/live", self.cursor_name()) } else { self.cursor_name() };
-        self.account.note(&name, result, next_at).await;
-    }
-
     /// Whether it is walked at all: a stream may be nothing but a live connection.
     pub(super) fn walks(&self) -> bool {
         !self.stream().path.is_empty() || self.account.file.ingress != Ingress::Poll
@@ -152,6 +145,11 @@ impl Poller {
         &self.account.file.streams[self.at]
     }
 
+    /// The stream's name among those of all accounts.
+    pub(super) fn full_name(&self) -> String {
+        format!("{}/{}", self.account.config.key, self.stream().name)
+    }
+
     /// The name of its cursor.
     pub(super) fn cursor_name(&self) -> String {
         let topic = match &self.topic.shard {
@@ -159,7 +157,7 @@ impl Poller {
             None if self.topic.tag.is_empty() => String::new(),
             None => format!("/{}", self.topic.tag),
         };
-        format!("{}/{}{topic}", self.account.config.key, self.stream().name)
+        format!("{}{topic}", self.full_name())
     }
 
     /// What one of its requests takes.
@@ -239,75 +237,86 @@ impl Poller {
     /// The mention of one record.
     pub(super) fn mention(&self, record: &Json) -> Option<Envelope> {
         let map = self.account.file.map_of(self.stream())?;
-        self.mention_by(map, record)
+        self.mentions_by(map, record, std::slice::from_ref(self)).pop()
     }
 
-    /// The mention that `map` makes of the post inside a record; what is none is counted.
-    pub(super) fn mention_by(&self, map: &Map, record: &Json) -> Option<Envelope> {
-        let Some(path) = &self.stream().item else { return self.mention_of(map, record) };
+    /// The mentions that `map` makes of the post inside a record for those who listen; what is none is counted.
+    pub(super) fn mentions_by(&self, map: &Map, record: &Json, listeners: &[Poller]) -> Vec<Envelope> {
+        let Some(path) = &self.stream().item else { return self.mentions_of(map, record, listeners) };
         let Some(item) = path.first(record) else {
             self.discard("no_item", 1);
-            return None;
+            return Vec::new();
         };
         // What was joined stands beside the post.
         match (item.as_object(), record.get("joined")) {
             (Some(item), Some(joined)) => {
                 let mut item = item.clone();
                 item.insert("joined".into(), joined.clone());
-                self.mention_of(map, &Json::Object(item))
+                self.mentions_of(map, &Json::Object(item), listeners)
             }
-            _ => self.mention_of(map, item),
+            _ => self.mentions_of(map, item, listeners),
         }
     }
 
-    /// The mention that `map` makes of a post; what is none is counted.
-    pub(super) fn mention_of(&self, map: &Map, item: &Json) -> Option<Envelope> {
+    /// The mentions that `map` makes of a post: one for each query of `listeners` that means it, however many parts it
+    /// is asked in. What is none is counted.
+    pub(super) fn mentions_of(&self, map: &Map, item: &Json, listeners: &[Poller]) -> Vec<Envelope> {
+        let facts = map::Facts {
+            source: &self.account.source,
+            own: &self.account.own,
+            matched: None,
+            now: self.account.clock.now(),
+            about: &self.account.about(),
+        };
+        let mention = match map::mention(map, item, &facts) {
+            Ok(mention) => mention,
+            Err(reason) => {
+                self.discard(reason, 1);
+                return Vec::new();
+            }
+        };
+        if let Some((name, said)) = map::unread(map, item, &mention, facts.about) {
+            self.account.complain(&self.stream().name, name, &said);
+        }
+        if mention.op == Op::Delete {
+            return vec![mention];
+        }
+        let (mut catches, mut other) = (Vec::new(), None);
+        for listener in listeners {
+            let shard = listener.topic.shard.as_ref();
+            match shard.map_or(Verdict::Caught, |shard| shard.judge(&mention)) {
+                Verdict::Caught => catches.push(listener.catch()),
+                Verdict::Other(reason) => other = Some(reason),
+            }
+        }
+        catches.dedup();
+        if let Some(reason) = other.filter(|_| catches.is_empty()) {
+            self.discard(reason, 1);
+        }
+        let caught = |catch: Option<Match>| Envelope { matched: catch.into_iter().collect(), ..mention.clone() };
+        catches.into_iter().map(caught).collect()
+    }
+
+    /// What catches its posts; nothing where it looks at known ones.
+    fn catch(&self) -> Option<Match> {
         let stream = self.stream();
-        let shard = self.topic.shard.as_ref();
-        let query = match (shard, &stream.matched) {
+        let query = match (&self.topic.shard, &stream.matched) {
             (Some(shard), _) => Some(shard.name.clone()),
             (None, matched) => matched.as_ref().and_then(|query| query.render(&context! { tag => self.topic.tag }).ok()),
         };
-        let matched = stream.discovers().then(|| Match {
+        stream.discovers().then(|| Match {
             brand: self.account.config.brand.clone(),
             account: self.account.config.key.clone(),
             addressed: stream.addressed,
             query,
-        });
-        let facts = map::Facts {
-            source: &self.account.source,
-            own: &self.account.own,
-            matched: matched.as_ref(),
-            now: self.account.clock.now(),
-            about: &self.account.about(),
-        };
-        let mention = map::mention(map, item, &facts).map_err(|reason| self.discard(reason, 1)).ok()?;
-        if mention.op == Op::Delete {
-            return Some(mention);
-        }
-        match shard.map_or(Verdict::Caught, |shard| shard.judge(&mention)) {
-            Verdict::Caught => Some(mention),
-            Verdict::Other(reason) => {
-                self.discard(reason, 1);
-                None
-            }
-        }
+        })
     }
 
     /// Appends mentions and counts them once they are durable.
     pub(super) async fn keep(&self, mentions: Vec<Envelope>) -> Result<usize, Error> {
-        let metrics = &self.account.metrics;
-        let connector = self.account.file.connector.as_str();
-        let posted: Vec<Time> = mentions.iter().filter(|one| one.op == Op::Upsert).filter_map(|one| one.posted_at).collect();
         let count = mentions.len();
-        self.home.append(mentions).await?;
-        crash::point("connect");
-        metrics.items.with_label_values(&[connector, self.stream_name()]).inc_by(count as u64);
-        let now = self.account.clock.now();
-        for at in &posted {
-            metrics.lag.with_label_values(&[connector]).observe(now.since(*at).as_secs_f64());
-        }
-        self.account.newest(&self.cursor_name(), posted.into_iter().max());
+        let newest = self.account.keep(&self.home, self.stream_name(), mentions).await?;
+        self.account.newest(&self.cursor_name(), newest);
         Ok(count)
     }
 

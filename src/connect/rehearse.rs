@@ -133,6 +133,7 @@ pub async fn test_file(path: &Path) -> Result<Report, Error> {
         }
         report.streams.push((webhook.name.clone(), mentions));
     }
+    report.faults.extend(account.complaints());
     let found: Vec<Json> =
         report.streams.iter().flat_map(|(_, mentions)| mentions).filter_map(|one| serde_json::to_value(one).ok()).collect();
     for want in &expected {
@@ -181,8 +182,9 @@ async fn reply(account: &Arc<Account>, recorded: &RecordedReply, brought: &[Enve
 /// Opens the live connection of a stream, if it has one, and takes what comes.
 async fn listen(poller: &Poller) -> Result<(), Error> {
     let Some(live) = &poller.stream().live else { return Ok(()) };
-    let mut connection = Connection::open(poller, live).await?;
-    while let Ok(step) = timeout(QUIET, connection.step(poller, live)).await {
+    let listeners = std::slice::from_ref(poller);
+    let mut connection = Connection::open(listeners, live).await?;
+    while let Ok(step) = timeout(QUIET, connection.step(listeners, live)).await {
         step?;
     }
     Ok(())

@@ -36,7 +36,7 @@ pub(super) async fn look_again(poller: &Poller) -> Result<Walk, Error> {
             }
             Err(error) => return Err(error),
         };
-        let page = read(&answer, &account.file, poller.stream(), &Paging::None, &Step::first(&Paging::None))?;
+        let page = read(&answer, account, poller.stream(), &Paging::None, &Step::first(&Paging::None))?;
         let found: Vec<Envelope> = page.records.iter().filter_map(|(_, record)| poller.mention(record)).collect();
         let mut news = Vec::new();
         for one in batch {

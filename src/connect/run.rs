@@ -11,16 +11,16 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     Account, Config, ConnectorFile, Error, FileError, Home, Hooks, Listen, Metrics, Outbox, OwnIds, Poller, Walk,
-    format::{Do, Live},
+    format::Do,
     limits::{back_off, back_off_at_home},
-    live::Connection,
+    live::{Connection, by_connection},
     seal::Sealer,
     toml_files,
 };
 
 use crate::{
     clock::{Clock, Time},
-    desk::Wishes,
+    desk::{LISTEN, Wishes},
 };
 
 /// When to look again for a stream on a server that has none, or does not let us.
@@ -116,13 +116,7 @@ impl Connect {
     /// All streams of all accounts. Only one account of a source looks again at known posts: the desk
     /// watches by source.
     pub fn pollers(&self) -> Vec<Poller> {
-        let mut sources = BTreeSet::new();
-        let pollers = self.accounts.iter().flat_map(|account| Poller::of(account, &self.home).unwrap_or_default());
-        pollers
-            .filter(|poller| {
-                !poller.revisits() || sources.insert((poller.account().source.clone(), poller.stream_name().to_owned()))
-            })
-            .collect()
+        self.accounts.iter().flat_map(|account| self.pollers_of(account, &[])).collect()
     }
 
     /// What is sent to the accounts.
@@ -185,11 +179,14 @@ impl Connect {
             let (paused, _, heard) = &wished;
             let mut tasks = JoinSet::new();
             if !paused {
-                for poller in self.pollers_of(&account, heard) {
-                    match poller.live() {
-                        Some(live) => tasks.spawn(keep_listening(poller, live, self.clock.clone(), shutdown.clone())),
-                        None => tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone())),
-                    };
+                let known = self.accounts.iter().find(|known| known.config.key == account);
+                let pollers = known.map(|known| self.pollers_of(known, heard)).unwrap_or_default();
+                let (live, walked): (Vec<Poller>, Vec<Poller>) = pollers.into_iter().partition(|one| one.live().is_some());
+                for poller in walked {
+                    tasks.spawn(keep_polling(poller, self.clock.clone(), shutdown.clone()));
+                }
+                for listeners in by_connection(live) {
+                    tasks.spawn(keep_listening(listeners, self.clock.clone(), shutdown.clone()));
                 }
             }
             let other = async {
@@ -209,29 +206,23 @@ impl Connect {
     }
 
     /// The streams of an account that listens for `heard` besides what its configuration says.
-    fn pollers_of(&self, key: &str, heard: &[Listen]) -> Vec<Poller> {
-        let own: Vec<Poller> = self.pollers().into_iter().filter(|poller| poller.account().config.key == key).collect();
-        let known = self.accounts.iter().find(|account| account.config.key == key);
-        let Some(account) = known.filter(|_| !heard.is_empty()) else { return own };
+    fn pollers_of(&self, account: &Arc<Account>, heard: &[Listen]) -> Vec<Poller> {
         let kept = account.config.listen.iter().filter(|one| !heard.iter().any(|other| other.name == one.name));
         let all: Vec<Listen> = kept.chain(heard).cloned().collect();
-        match Poller::hearing(account, &self.home, &all) {
-            Ok(pollers) => {
-                let revisits = own.iter().any(Poller::revisits);
-                pollers.into_iter().filter(|poller| revisits || !poller.revisits()).collect()
-            }
-            Err(error) => {
-                tracing::error!(account = key, "what was saved to listen for is left out: {error}");
-                own
-            }
-        }
+        let pollers = Poller::hearing(account, &self.home, &all).unwrap_or_else(|error| {
+            tracing::error!(account = account.config.key, "what was saved to listen for is left out: {error}");
+            Poller::of(account, &self.home).unwrap_or_default()
+        });
+        let first = self.accounts.iter().find(|one| one.source == account.source);
+        let revisits = first.is_some_and(|first| Arc::ptr_eq(first, account));
+        pollers.into_iter().filter(|poller| revisits || !poller.revisits()).collect()
     }
 
     /// Tells people what the configuration has accounts listen for.
     async fn tell_listening(&self) {
         for account in &self.accounts {
             let text = serde_json::to_string(&account.config.listen).unwrap_or_default();
-            if let Err(error) = self.home.save_state(&account.config.key, "listen", &text).await {
+            if let Err(error) = self.home.save_state(&account.config.key, LISTEN, &text).await {
                 tracing::debug!("what is listened for could not be told: {error}");
             }
         }
@@ -317,12 +308,15 @@ async fn walk_when_due(poller: &mut Poller, clock: &Clock) -> Result<Walk, Error
     poller.step().await
 }
 
-/// Holds a live connection open, and walks the stream beside it: at once where a connection has opened or broken,
-/// slowly while there is one.
-async fn keep_listening(mut poller: Poller, live: Live, clock: Clock, mut shutdown: watch::Receiver<bool>) {
-    let (mut log, mut live_log) = (Log::of(&poller), Log::of(&poller));
+/// Holds a live connection open, and walks the streams beside it: at once where a connection has opened or broken,
+/// slowly while there is one. The walks of those who listen to one connection take turns.
+async fn keep_listening(mut listeners: Vec<Poller>, clock: Clock, mut shutdown: watch::Receiver<bool>) {
+    let Some(live) = listeners.first().and_then(Poller::live) else { return };
+    let (mut logs, mut live_log) = (listeners.iter().map(Log::of).collect::<Vec<_>>(), Log::of(&listeners[0]));
     let (mut connection, mut failures, mut open_at) = (None, 0, clock.now());
     loop {
+        let due = listeners.iter().enumerate().min_by_key(|(_, one)| one.next_walk());
+        let (next, walk_at) = due.map_or((0, Time::NEVER), |(at, one)| (at, one.next_walk()));
         let broke: Option<Error> = if let Some(open) = &mut connection {
             let open: &mut Connection = open;
             tokio::select! {
@@ -331,37 +325,37 @@ async fn keep_listening(mut poller: Poller, live: Live, clock: Clock, mut shutdo
                     failures = 0;
                     // Not among the branches: one that is given up would lose what was heard.
                     match heard {
-                        Ok(batch) => open.take(&poller, &live, batch).await.err(),
+                        Ok(batch) => open.take(&listeners, &live, batch).await.err(),
                         Err(error) => Some(error),
                     }
                 }
-                () = clock.sleep_until(poller.next_walk()) => {
-                    log.note(&poller.step().await);
+                () = clock.sleep_until(walk_at) => {
+                    logs[next].note(&listeners[next].step().await);
                     None
                 }
             }
         } else {
             tokio::select! {
                 () = stopped(&mut shutdown) => return,
-                () = clock.sleep_until(open_at) => match Connection::open(&poller, &live).await {
+                () = clock.sleep_until(open_at) => match Connection::open(&listeners, &live).await {
                     Ok(open) => {
                         connection = Some(open);
-                        poller.set_live(true);
+                        listeners.iter_mut().for_each(|one| one.set_live(true));
                         live_log.note(&Ok(()));
-                        poller.note_live(&Ok(Walk::default()), clock.now()).await;
+                        listeners[0].note_live(&Ok(Walk::default()), clock.now()).await;
                         None
                     }
                     Err(error) => Some(error),
                 },
-                () = clock.sleep_until(poller.next_walk()) => {
-                    log.note(&poller.step().await);
+                () = clock.sleep_until(walk_at) => {
+                    logs[next].note(&listeners[next].step().await);
                     None
                 }
             }
         };
         if let Some(error) = broke {
             connection = None;
-            poller.set_live(false);
+            listeners.iter_mut().for_each(|one| one.set_live(false));
             failures += 1;
             let now = clock.now();
             open_at = match &error {
@@ -373,7 +367,7 @@ async fn keep_listening(mut poller: Poller, live: Live, clock: Clock, mut shutdo
             };
             let result = Err(error);
             live_log.note(&result);
-            poller.note_live(&result, open_at).await;
+            listeners[0].note_live(&result, open_at).await;
         }
     }
 }

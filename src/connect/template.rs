@@ -53,8 +53,27 @@ static FILTERS: LazyLock<Environment<'static>> = LazyLock::new(|| {
     filters.add_filter("split", minijinja::filters::split);
     filters.add_filter("trim", minijinja::filters::trim);
     filters.add_filter("urlencode", |text: &str, _options: Kwargs| urlencode(text));
+    filters.add_test("defined", minijinja::tests::is_defined);
     filters
 });
+
+/// The filters and tests of [`FILTERS`].
+const CALLED: [&str; 14] = [
+    "base64",
+    "default",
+    "defined",
+    "first",
+    "int",
+    "join",
+    "last",
+    "lower",
+    "map",
+    "plain",
+    "replace",
+    "split",
+    "trim",
+    "urlencode",
+];
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
 pub fn urlencode(text: &str) -> String {
@@ -66,6 +85,41 @@ pub fn urlencode(text: &str) -> String {
         }
         out
     })
+}
+
+/// The names of filters and tests in a template: what stands behind `|` and `is`, outside of quotes.
+fn called(source: &str) -> Vec<String> {
+    let (mut names, mut expected, mut quote, mut inside) = (Vec::new(), false, None, false);
+    let mut rest = source;
+    while let Some(sign) = rest.chars().next() {
+        let word = rest.chars().take_while(|sign| sign.is_alphanumeric() || *sign == '_').map(char::len_utf8).sum::<usize>();
+        let length = match (quote, inside) {
+            (Some(open), _) => {
+                quote = quote.filter(|_| sign != open);
+                if sign == '\\' { 1 + rest.chars().nth(1).map_or(0, char::len_utf8) } else { sign.len_utf8() }
+            }
+            (None, false) => {
+                inside = rest.starts_with("{{") || rest.starts_with("{%");
+                if inside { 2 } else { sign.len_utf8() }
+            }
+            (None, true) if word > 0 => {
+                let found = &rest[..word];
+                if expected && found != "not" {
+                    names.push(found.to_owned());
+                }
+                expected = found == "is" || (expected && found == "not");
+                word
+            }
+            (None, true) => {
+                inside = !(rest.starts_with("}}") || rest.starts_with("%}"));
+                quote = matches!(sign, '\'' | '"').then_some(sign);
+                expected = sign == '|' || (expected && sign.is_whitespace());
+                sign.len_utf8()
+            }
+        };
+        rest = &rest[length.min(rest.len())..];
+    }
+    names
 }
 
 /// A checked template.
@@ -87,13 +141,12 @@ impl Template {
                 return Err(format!("unknown value `{name}` in a template; there are {}", VALUES.join(", ")));
             }
         }
-        // The parser takes any filter's name; rendering tells, and fails on values alone otherwise.
+        // The parser takes any name of a filter or test, and rendering tells only of what it comes to.
+        if let Some(name) = called(source).into_iter().find(|name| !CALLED.contains(&name.as_str())) {
+            return Err(format!("unknown filter or test `{name}` in the template `{source}`; there are {}", CALLED.join(", ")));
+        }
         match template.render(context! {}) {
-            Err(error)
-                if matches!(error.kind(), minijinja::ErrorKind::UnknownFilter | minijinja::ErrorKind::UnknownFunction) =>
-            {
-                Err(reason(error))
-            }
+            Err(error) if error.kind() == minijinja::ErrorKind::UnknownFunction => Err(reason(error)),
             _ => Ok(Template(source.to_owned())),
         }
     }
@@ -264,6 +317,8 @@ mod tests {
             ("{{ '한 글/' | urlencode }}", "%ED%95%9C%20%EA%B8%80%2F"),
             ("{{ ['a', 'b'] | join(',') }}", "a,b"),
             ("{{ cursor }}", ""),
+            ("{{ account.key is defined }} {{ account.name is not defined }}", "True True"),
+            ("a | b is odd {{ 'x | y is odd' ~ \"it\\\"s | z\" }}", "a | b is odd x | y is oddit\"s | z"),
         ] {
             assert_eq!(Template::parse(source).unwrap().render(&values).unwrap(), expected, "{source}");
         }
@@ -274,6 +329,10 @@ mod tests {
         for (source, why) in [
             ("{{ env.HOME }}", "unknown value `env`"),
             ("{{ cursor | safe }}", "safe"),
+            ("{{ item.author.name | safe }}", "`safe`"),
+            ("{{ 'a' if item.kind == 'x' else item.b|lower | upper }}", "`upper`"),
+            ("{{ item.kind is not none }}", "`none`"),
+            ("{% if item.a is odd %}b{% endif %}", "`odd`"),
             ("{{ cursor", "unexpected"),
             ("{{ range(10) }}", "unknown value `range`"),
             ("{% include 'x' %}", "include"),

@@ -71,6 +71,7 @@ pub async fn test_live(path: &Path, config: AccountConfig) -> Result<Report, Err
         }
         report.streams.push((poller.stream_name().to_owned(), tray.with(|kept| std::mem::take(&mut kept.mentions))));
     }
+    report.faults.extend(account.complaints());
     Ok(report)
 }
 

@@ -176,7 +176,7 @@ impl Poller {
         match self.account.send(call, &self.price(), stream.cursor_lost.as_ref()).await {
             Ok(answer) if answer.status == 304 => Ok(None),
             Ok(answer) => {
-                let page = read(&answer, &self.account.file, stream, paging, step)?;
+                let page = read(&answer, &self.account, stream, paging, step)?;
                 if conditional {
                     self.validators.lock().unwrap_or_else(PoisonError::into_inner).learn(&answer);
                 }

@@ -29,15 +29,15 @@ use self::{
     verify::{Delivery, Keys},
 };
 use super::{
-    Account, Error, Home,
+    Account, Error, Home, Status,
     format::{ChallengeAnswer, Part, Webhook},
+    health::State as Fares,
     map,
 };
 use crate::{
     clock::Time,
-    crash,
-    desk::Wishes,
-    mention::{Envelope, Match, Op},
+    desk::{SENT, Wishes},
+    mention::{Envelope, Match},
     text::hex,
 };
 
@@ -284,19 +284,10 @@ impl Hooks {
         }
         let mentions = hook.mentions(webhook, &bytes, written, now)?;
         let count = mentions.len();
-        let posted: Vec<Time> = mentions.iter().filter(|one| one.op == Op::Upsert).filter_map(|one| one.posted_at).collect();
-        let newest = posted.iter().max().copied();
-        self.home.append(mentions).await.map_err(not_kept)?;
-        crash::point("connect");
+        let newest = hook.account.keep(&self.home, &webhook.name, mentions).await.map_err(not_kept)?;
         // Two of one id at the same moment are both in the log, and one case.
         if !self.home.keep_delivery(account, &name).await.map_err(not_kept)? {
             return Ok((0, 1));
-        }
-        let metrics = &hook.account.metrics;
-        let connector = hook.account.file.connector.as_str();
-        metrics.items.with_label_values(&[connector, webhook.name.as_str()]).inc_by(count as u64);
-        for at in posted {
-            metrics.lag.with_label_values(&[connector]).observe(now.since(at).as_secs_f64());
         }
         self.tell(hook, webhook, now, newest).await;
         Ok((count, 0))
@@ -311,12 +302,12 @@ impl Hooks {
             }
             window.told = now;
         }
-        let status = json!([{
-            "account": hook.account.config.key, "connector": hook.account.file.connector, "stream": webhook.name,
-            "state": "up", "last_success": now, "newest": newest, "goal": "0s", "next_at": Time::NEVER,
-        }]);
-        if let Err(error) = self.home.save_state(&hook.account.config.key, "sent", &status.to_string()).await {
-            tracing::debug!("how deliveries fare could not be told: {error}");
+        let account = hook.account.config.key.as_str();
+        let unknown = hook.account.unknown_status(&format!("{account}/{}", webhook.name));
+        let (last_success, goal, next_at) = (Some(now), Duration::ZERO, Time::NEVER);
+        let status = Status { state: Fares::Up, last_success, newest, goal, next_at, ..unknown };
+        if let Err(error) = self.home.save_state(account, SENT, &json!([status]).to_string()).await {
+            tracing::debug!(%account, "how deliveries fare could not be told: {error}");
         }
     }
 

@@ -14,8 +14,6 @@ use crate::{
 pub struct Receipt {
     /// Its global id of our post.
     pub native_id: String,
-    /// How its API calls it, where that differs.
-    pub local_ref: Option<String>,
     /// Where it can be read.
     pub url: Option<String>,
     /// When the platform took it, by its own clock.

@@ -13,6 +13,12 @@ use crate::{
     staff::{Action, Role, Viewer, authorize},
 };
 
+/// Under this name an account keeps how its streams fare.
+pub const STATUS: &str = "status";
+/// Under this name an account keeps how what is sent to it fares: that may come to any node.
+pub const SENT: &str = "sent";
+/// Under this name an account keeps what the configuration has it listen for.
+pub const LISTEN: &str = "listen";
 /// Under this name an account keeps by whom it was paused; nothing is nobody.
 pub const PAUSE: &str = "pause";
 /// Under this name an account keeps when somebody last asked for a look now.

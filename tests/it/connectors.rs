@@ -11,6 +11,7 @@ use std::{
 mod fresh;
 mod guard;
 mod kinds;
+mod replies;
 
 use moksori::{
     case::ReplyId,
@@ -136,6 +137,9 @@ async fn a_fault_is_reported_with_what_there_is_instead() {
     let text = std::fs::read_to_string(directory().join("file.toml")).unwrap().replace("reach = 306", "reach = 307");
     std::fs::create_dir(folder.path().join("file")).unwrap();
     std::fs::copy(directory().join("file/posts.jsonl"), folder.path().join("file/posts.jsonl")).unwrap();
+    std::fs::write(folder.path().join("file.toml"), text.replace("[map]\n", "[map]\ntime_as = \"rfc2822\"\n")).unwrap();
+    let untimely = test_file(&folder.path().join("file.toml")).await.unwrap().to_string();
+    assert!(untimely.contains("posted_at: `2026-"), "a time that the map cannot read: {untimely}");
     std::fs::write(folder.path().join("file.toml"), text).unwrap();
     let report = test_file(&folder.path().join("file.toml")).await.unwrap();
     assert_eq!(report.faults.len(), 1, "{report}");

@@ -38,6 +38,22 @@ impl Browser {
         (response.status(), response.text().await.unwrap())
     }
 
+    /// A page's live stream, until it has said each of `words`; what it said.
+    pub async fn hear(&self, path: &str, words: &[&str]) -> String {
+        let request = self.client.get(format!("{}{path}", self.base)).header("cookie", self.session.reveal());
+        let mut response = request.header("accept-language", "en").send().await.unwrap();
+        let (mut bytes, mut said) = (Vec::new(), String::new());
+        let all = async {
+            while !words.iter().all(|word| said.contains(word)) {
+                bytes.extend(response.chunk().await.unwrap().expect("the stream goes on"));
+                said = String::from_utf8_lossy(&bytes).into_owned();
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(10), all).await;
+        assert!(in_time.is_ok(), "{words:?} in {said}");
+        said
+    }
+
     /// Sends a form of a page.
     pub async fn post(&self, page: &str, path: &str, fields: &[(&str, &str)]) -> StatusCode {
         let (_, text) = self.get(page).await;
@@ -90,6 +106,18 @@ async fn managers_see_how_a_source_fares_and_everybody_when_it_is_behind() {
         assert!(!queue.contains("href=\"/sources\""), "who may not look after it gets no link");
         assert!(agent.get("/queue/shop-cs/rows").await.1.contains("nothing has been read"), "the pull says so too");
         assert!(manager.get("/queue/shop-cs").await.1.contains("class=\"b\" href=\"/sources\""));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_between_the_page_and_the_first_look_of_its_stream_is_shown() {
+    kit::run(async |desk| {
+        desk.hire("MG", Role::Manager).await;
+        let manager = Browser::of(desk, "MG").await;
+        assert!(!manager.get("/sources").await.1.contains("Paused by"));
+        assert_eq!(manager.post("/sources", "/sources/shop-mastodon/pause", &[]).await, StatusCode::SEE_OTHER);
+        manager.hear("/live?room=sources", &["source-shop-mastodon", "Paused by MG"]).await;
     })
     .await;
 }

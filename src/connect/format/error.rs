@@ -10,6 +10,11 @@ use super::Path;
 pub struct Statuses(Vec<String>);
 
 impl Statuses {
+    /// Whether an answer has one of them and, where `place` is given, a value there.
+    pub fn fit(&self, place: Option<&Path>, status: u16, body: &Json) -> bool {
+        self.has(status) && place.is_none_or(|place| place.first(body).is_some())
+    }
+
     /// Whether `status` is among them.
     pub fn has(&self, status: u16) -> bool {
         let text = status.to_string();
@@ -65,7 +70,7 @@ pub struct ErrorRow {
 impl ErrorRow {
     /// Whether it is about this answer.
     pub fn fits(&self, status: u16, body: &Json) -> bool {
-        self.status.has(status) && self.body.as_ref().is_none_or(|path| path.first(body).is_some())
+        self.status.fit(self.body.as_ref(), status, body)
     }
 }
 
@@ -82,6 +87,6 @@ pub struct CursorLost {
 impl CursorLost {
     /// Whether this answer is the one.
     pub fn fits(&self, status: u16, body: &Json) -> bool {
-        self.status.has(status) && self.body.as_ref().is_none_or(|path| path.first(body).is_some())
+        self.status.fit(self.body.as_ref(), status, body)
     }
 }

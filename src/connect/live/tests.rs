@@ -33,7 +33,11 @@ async fn bench(name: &str, change: impl FnOnce(String) -> String) -> Bench {
 
 impl Bench {
     async fn open(&self) -> Result<Connection, Error> {
-        Connection::open(&self.poller, &self.live).await
+        Connection::open(std::slice::from_ref(&self.poller), &self.live).await
+    }
+
+    async fn step(&self, connection: &mut Connection) -> Result<usize, Error> {
+        connection.step(std::slice::from_ref(&self.poller), &self.live).await
     }
 
     /// Steps until the connection breaks.
@@ -43,7 +47,7 @@ impl Bench {
             Err(error) => return error,
         };
         loop {
-            if let Err(error) = connection.step(&self.poller, &self.live).await {
+            if let Err(error) = self.step(&mut connection).await {
                 return error;
             }
         }
@@ -67,7 +71,7 @@ async fn a_connection_that_does_not_open_says_why() {
             let error = match bench.open().await {
                 Err(error) => error,
                 // A body that stalls is silence.
-                Ok(mut connection) => connection.step(&bench.poller, &bench.live).await.unwrap_err(),
+                Ok(mut connection) => bench.step(&mut connection).await.unwrap_err(),
             };
             let kind = match fault {
                 Fault::Status(429, _) => matches!(error, Error::Status { status: 429, until: Some(_), .. }),
@@ -97,12 +101,12 @@ async fn silence_a_cut_and_a_message_without_end_break_a_connection() {
 async fn a_websocket_that_answers_is_alive_and_resumes_from_its_place() {
     let bench = bench("socket", quick).await;
     let mut connection = bench.open().await.unwrap();
-    connection.step(&bench.poller, &bench.live).await.unwrap();
+    bench.step(&mut connection).await.unwrap();
     while bench.ids().len() < 2 {
-        connection.step(&bench.poller, &bench.live).await.unwrap();
+        bench.step(&mut connection).await.unwrap();
     }
     // Nothing more comes, but the other side answers a ping: no step ends for longer than a heartbeat.
-    let more = tokio::time::timeout(Duration::from_millis(700), connection.step(&bench.poller, &bench.live)).await;
+    let more = tokio::time::timeout(Duration::from_millis(700), bench.step(&mut connection)).await;
     assert!(more.is_err(), "{more:?}");
     drop(connection);
     bench.playback.asked();

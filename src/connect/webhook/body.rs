@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::super::{format::Map, format::Webhook, map};
+use super::super::{decode::not_json, format::Map, format::Webhook, map};
 use crate::mention::Envelope;
 
 /// Errors that one answer lists at most.
@@ -115,18 +115,9 @@ fn mention(webhook: &Webhook, map: &Map, record: &Json, facts: &map::Facts<'_>) 
         other => other.to_owned(),
     })?;
     // A poller must do with what a platform sends; whoever sends to us can be told.
-    for (name, field, read) in
-        [("posted_at", &map.posted_at, mention.posted_at), ("edited_at", &map.edited_at, mention.edited_at)]
-    {
-        if read.is_none() && field.as_ref().is_some_and(|field| field.text(item, facts.about).is_some()) {
-            return Err(format!("{name}: not a time as time_as of the map says"));
-        }
+    if let Some((name, _)) = map::unread(map, item, &mention, facts.about) {
+        return Err(format!("{name}: not a time as time_as of the map says"));
     }
     let bytes = serde_json::to_vec(&mention).map_err(|error| error.to_string())?;
     Envelope::parse(&bytes)
-}
-
-/// Where JSON ends to be JSON; serde would quote the text.
-fn not_json(error: &serde_json::Error) -> String {
-    format!("not JSON: {:?} error at line {} column {}", error.classify(), error.line(), error.column()).to_lowercase()
 }

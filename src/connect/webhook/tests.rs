@@ -171,7 +171,7 @@ async fn wrong_items_are_named_and_nothing_is_taken() {
         .map(|one| (one["item"].as_u64().unwrap(), one["error"].as_str().unwrap().split([':', ' ']).next().unwrap()))
         .collect();
     assert_eq!(items, [(2, "no_id"), (4, "no_author"), (5, "not"), (6, "it"), (7, "posted_at")], "{answer}");
-    for (body, why) in [("{", "not json"), ("", "not json"), ("7", "some items are wrong")] {
+    for (body, why) in [("{", "not JSON: eof"), ("", "not JSON: eof"), ("7", "some items are wrong")] {
         let (status, answer, _) = desk.deliver("d1", 0, JSON, body).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(answer["error"].as_str().unwrap().contains(why), "{answer}");

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     case::CaseId,
     clock::Time,
-    desk::{PAUSE, TEST, cannot_be_heard, may_in_brand},
+    desk::{LISTEN, PAUSE, SENT, STATUS, TEST, cannot_be_heard, may_in_brand},
     mention::platform,
     query::{Field, Node, Query},
     queue::{Account, Reader},
@@ -35,10 +35,6 @@ use crate::{
     web::words,
 };
 
-/// Under these names accounts keep how their streams fare, how what is sent to them does, and what the configuration has them listen for.
-const STATUS: &str = "status";
-const SENT: &str = "sent";
-const LISTEN: &str = "listen";
 /// A source may be behind for so long before that is news, or for three times its goal.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a query is tried on.
@@ -110,47 +106,91 @@ impl Fared {
     }
 }
 
-/// Every account that somebody may see, as the store has it.
-pub(super) fn read(reader: &Reader<'_>, desktop: &Desktop, may: impl Fn(&Account) -> bool) -> Result<Vec<Source>, Fault> {
-    let of = |states: Vec<(String, String, Time)>| -> BTreeMap<String, (String, Time)> {
-        states.into_iter().map(|(account, value, at)| (account, (value, at))).collect()
-    };
-    let (statuses, sent) = (of(reader.source_states(STATUS)?), of(reader.source_states(SENT)?));
-    let (pauses, tests) = (of(reader.source_states(PAUSE)?), of(reader.source_states(TEST)?));
-    let f = &desktop.f;
-    let mut sources = Vec::new();
+/// What the store knows of an account.
+struct Told<'catalog> {
+    account: &'catalog Account,
+    fared: Vec<Fared>,
+    /// By whom it was paused, and when.
+    paused: Option<(String, Time)>,
+}
+
+impl Told<'_> {
+    /// A live connection beside walks: without it what they bring is slower, not missing.
+    fn spare(&self, one: &Fared) -> bool {
+        // One connection may stand beside a walk for each query.
+        let walks = |walks: &str, other: &Fared| {
+            other.stream != one.stream
+                && other.stream.strip_prefix(walks).is_some_and(|topic| topic.is_empty() || topic.starts_with('/'))
+        };
+        one.stream.strip_suffix("/live").is_some_and(|stream| self.fared.iter().any(|other| walks(stream, other)))
+    }
+
+    fn needed(&self) -> impl Iterator<Item = &Fared> {
+        self.fared.iter().filter(|one| !self.spare(one))
+    }
+
+    fn faring(&self, now: Time) -> Faring {
+        match self.paused {
+            Some(_) => Faring::Paused,
+            None => self.needed().map(|one| one.faring(now)).max().unwrap_or(Faring::New),
+        }
+    }
+
+    /// As fresh as its stalest stream.
+    fn last_success(&self) -> Option<Time> {
+        self.needed().map(|one| one.last_success).min().flatten()
+    }
+}
+
+/// Each account that somebody may see, as the store has it; worst first.
+fn told<'reader>(
+    reader: &'reader Reader<'_>,
+    now: Time,
+    may: impl Fn(&Account) -> bool,
+) -> Result<Vec<(Faring, Told<'reader>)>, Fault> {
+    let (statuses, pauses) = ([kept(reader, STATUS)?, kept(reader, SENT)?], kept(reader, PAUSE)?);
+    let mut told: Vec<(Faring, Told<'_>)> = Vec::new();
     for account in reader.catalog.accounts.iter().filter(|account| may(account)) {
-        let told = [&statuses, &sent].into_iter().filter_map(|states| states.get(&account.key));
-        let fared: Vec<Fared> = told.filter_map(|state| serde_json::from_str::<Vec<Fared>>(&state.0).ok()).flatten().collect();
-        let paused = pauses.get(&account.key).filter(|(by, _)| !by.is_empty());
+        let lists = statuses.iter().filter_map(|states| states.get(&account.key));
+        let fared = lists.filter_map(|(text, _)| serde_json::from_str::<Vec<Fared>>(text).ok()).flatten().collect();
+        let paused = pauses.get(&account.key).filter(|(by, _)| !by.is_empty()).cloned();
+        let one = Told { account, fared, paused };
+        told.push((one.faring(now), one));
+    }
+    told.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.account.key.cmp(&other.account.key)));
+    Ok(told)
+}
+
+/// What accounts keep under a name, and since when.
+fn kept(reader: &Reader<'_>, name: &str) -> Result<BTreeMap<String, (String, Time)>, Fault> {
+    Ok(reader.source_states(name)?.into_iter().map(|(account, value, at)| (account, (value, at))).collect())
+}
+
+/// Every account that somebody may see, as its page shows it.
+pub(super) fn read(reader: &Reader<'_>, desktop: &Desktop, may: impl Fn(&Account) -> bool) -> Result<Vec<Source>, Fault> {
+    let (tests, f) = (kept(reader, TEST)?, &desktop.f);
+    let drawn = |(faring, told): (Faring, Told<'_>)| {
+        let (account, fared) = (told.account, &told.fared);
         let asked = tests.get(&account.key).map(|(_, at)| *at);
         let brand = reader.catalog.brand(account.brand);
-        // A live connection beside walks: without it what they bring is slower, not missing.
-        let spare =
-            |one: &Fared| one.stream.strip_suffix("/live").is_some_and(|walks| fared.iter().any(|other| other.stream == walks));
-        let needed = || fared.iter().filter(|one| !spare(one));
         let streams: Vec<StreamLine> = fared
             .iter()
             .map(|one| StreamLine {
                 name: one.stream.clone(),
-                faring: if spare(one) { one.faring(f.now).min(Faring::Waiting) } else { one.faring(f.now) },
+                faring: if told.spare(one) { one.faring(f.now).min(Faring::Waiting) } else { one.faring(f.now) },
                 last_success: one.last_success,
                 newest: one.newest,
                 next: (one.next_at > Time(0) && one.next_at < Time::NEVER).then_some(one.next_at),
             })
             .collect();
         let looked = fared.iter().filter_map(|one| one.last_success).max();
-        sources.push(Source {
+        Source {
             key: account.key.clone(),
             handle: account.handle.clone(),
             connector: fared.first().map(|one| one.connector.clone()).unwrap_or_default(),
             brand: brand.map(|brand| named(f.language, &brand.name_ko, &brand.name_en).to_owned()).unwrap_or_default(),
-            faring: match paused {
-                Some(_) => Faring::Paused,
-                None => needed().map(|one| one.faring(f.now)).max().unwrap_or(Faring::New),
-            },
-            // As fresh as its stalest stream.
-            last_success: needed().map(|one| one.last_success).min().flatten(),
+            faring,
+            last_success: told.last_success(),
             newest: fared.iter().filter_map(|one| one.newest).max(),
             goal: fared.iter().map(|one| one.goal).min().unwrap_or_default(),
             quotas: fared.iter().flat_map(|one| &one.budget).fold(Vec::new(), |mut quotas: Vec<Quota>, left| {
@@ -162,7 +202,7 @@ pub(super) fn read(reader: &Reader<'_>, desktop: &Desktop, may: impl Fn(&Account
             failures: fared
                 .iter()
                 .flat_map(|one| {
-                    let spare = spare(one);
+                    let spare = told.spare(one);
                     one.failures.iter().map(move |failed| Failing {
                         stream: one.stream.clone(),
                         count: failed.count,
@@ -171,13 +211,12 @@ pub(super) fn read(reader: &Reader<'_>, desktop: &Desktop, may: impl Fn(&Account
                     })
                 })
                 .collect(),
-            paused: paused.cloned(),
             asked: asked.filter(|at| looked.is_none_or(|looked| looked < *at)),
             streams,
-        });
-    }
-    sources.sort_by(|a, b| b.faring.cmp(&a.faring).then_with(|| a.key.cmp(&b.key)));
-    Ok(sources)
+            paused: told.paused,
+        }
+    };
+    Ok(told(reader, f.now, may)?.into_iter().map(drawn).collect())
 }
 
 /// Whether somebody may steer an account of this brand.
@@ -189,15 +228,16 @@ pub(super) fn may_listen(reader: &Reader<'_>, viewer: &Viewer, account: &Account
 pub(super) fn warning(reader: &Reader<'_>, desktop: &Desktop) -> Result<Option<(String, bool)>, Fault> {
     let (viewer, f) = (&desktop.viewer, &desktop.f);
     let reads = |account: &Account| may_in_brand(reader.catalog, viewer, Action::Read, account.brand);
-    let stale: Vec<Source> = read(reader, desktop, reads)?.into_iter().filter(Source::stale).collect();
+    let stale: Vec<Told<'_>> =
+        told(reader, f.now, reads)?.into_iter().filter(|(faring, _)| faring.stale()).map(|(_, one)| one).collect();
     let text = match stale.as_slice() {
         [] => return Ok(None),
-        [one] => match one.last_success {
-            Some(at) => words::fill(f.w.src_stale, &[("name", &one.key), ("time", &f.time(at))]),
-            None => f.with(f.w.src_stale_never, "name", &one.key),
+        [one] => match one.last_success() {
+            Some(at) => words::fill(f.w.src_stale, &[("name", &one.account.key), ("time", &f.time(at))]),
+            None => f.with(f.w.src_stale_never, "name", &one.account.key),
         },
         many => {
-            let names: Vec<&str> = many.iter().map(|one| one.key.as_str()).collect();
+            let names: Vec<&str> = many.iter().map(|one| one.account.key.as_str()).collect();
             words::fill(f.w.src_stale_many, &[("n", &many.len().to_string()), ("names", &names.join(", "))])
         }
     };
@@ -232,7 +272,8 @@ pub(super) async fn page(State(console): State<Arc<Console>>, visit: Visit, head
     Ok(flash::spent(html(&page)?.into_response(), flash.is_some()))
 }
 
-/// The accounts that look otherwise than when they were drawn last, drawn for a stream.
+/// The accounts that look otherwise than when a stream drew them last, drawn for it. Its first look draws all: nobody
+/// knows when the page did.
 pub(super) fn changes(
     reader: &Reader<'_>,
     desktop: &Desktop,
@@ -242,7 +283,7 @@ pub(super) fn changes(
     for source in read(reader, desktop, |account| may_listen(reader, &desktop.viewer, account))? {
         let html = SourcePush { f: &desktop.f, source: &source }.render()?;
         let before = drawn.insert(source.key.clone(), html.clone());
-        if before.is_some_and(|before| before != html) {
+        if before.as_ref() != Some(&html) {
             messages.push(html);
         }
     }

@@ -28,6 +28,11 @@ pub enum Faring {
 }
 
 impl Faring {
+    /// Nothing has come for longer than it may.
+    pub fn stale(self) -> bool {
+        self >= Faring::Late
+    }
+
     /// In words.
     pub fn word(self, f: &Frame) -> &'static str {
         match self {
@@ -153,7 +158,7 @@ pub struct Source {
 impl Source {
     /// Nothing has come for longer than it may.
     pub fn stale(&self) -> bool {
-        self.faring >= Faring::Late
+        self.faring.stale()
     }
 
     /// "goal within 5 s".

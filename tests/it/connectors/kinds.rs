@@ -15,12 +15,12 @@ pub(super) fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/connectors/kinds")
 }
 
-fn path(name: &str) -> PathBuf {
+pub(super) fn path(name: &str) -> PathBuf {
     directory().join(format!("{name}.toml"))
 }
 
 /// An account on recorded replies, as a fresh process has it; `key` seals what it keeps.
-fn started(bench: &Bench, home: &Home, key: Option<&str>) -> (Arc<Account>, Vec<Poller>) {
+pub(super) fn started(bench: &Bench, home: &Home, key: Option<&str>) -> (Arc<Account>, Vec<Poller>) {
     let account = test_account(&bench.file, &bench.playback.url);
     let config = Config {
         directory: directory(),
@@ -37,11 +37,11 @@ fn wait(bench: &Bench, poller: &Poller) {
     bench.clock.advance(poller.next_at().since(bench.clock.now()));
 }
 
-fn state(tray: &Tray, name: &str) -> Option<String> {
+pub(super) fn state(tray: &Tray, name: &str) -> Option<String> {
     tray.with(|kept| kept.states.get(&("test".to_owned(), name.to_owned())).cloned())
 }
 
-fn posts_of(asked: &[moksori::connect::Asked]) -> Vec<Json> {
+pub(super) fn posts_of(asked: &[moksori::connect::Asked]) -> Vec<Json> {
     let sent = asked.iter().filter(|one| one.method == "POST");
     sent.map(|one| serde_json::from_str(&one.body).unwrap_or_else(|_| json!(one.body))).collect()
 }
@@ -120,6 +120,21 @@ async fn a_walk_asks_above_its_high_water_mark_and_once_without_it_if_that_is_to
     let asked = bench.playback.asked();
     let since: Vec<bool> = asked.iter().map(|one| one.query.iter().any(|(name, _)| name == "since_id")).collect();
     assert_eq!(since, [true, false], "{asked:?}");
+}
+
+#[tokio::test]
+async fn posts_of_one_time_are_told_apart_by_an_id_that_is_made_of_the_account() {
+    let text = std::fs::read_to_string(path("reviews")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("reviews.toml");
+    std::fs::write(&file, text.replace("native_id = \"$.id\"", "native_id = \"{{ setting.app }}/{{ item.id }}\"")).unwrap();
+    let bench = Bench::new(&file).await;
+    let (tray, through) = home();
+    let (_, mut pollers) = started(&bench, &through, None);
+    assert!(pollers[0].step().await.unwrap().items > 0);
+    let place: Json = serde_json::from_str(&tray.with(|kept| kept.cursors.values().next().cloned().unwrap())).unwrap();
+    let marks = place["marks"].as_array().unwrap();
+    assert!(marks.iter().all(|mark| mark.as_str().unwrap().contains("|77/")), "what may change is no part of a mark: {place}");
 }
 
 #[tokio::test]
@@ -224,91 +239,6 @@ async fn a_post_that_spreads_is_told_once_for_each_count() {
     }
     let told = tray.with(|kept| std::mem::take(&mut kept.mentions));
     assert_eq!((told[0].op, told[0].engagement), (Op::Metrics, counted(900)));
-}
-
-fn reply(id: i64, text: &str, summoned: bool) -> Outgoing {
-    Outgoing {
-        id: ReplyId(id),
-        account: "test".into(),
-        text: text.into(),
-        target_native_id: "u:1".into(),
-        target_local_ref: Some("1".into()),
-        target_handle: "min".into(),
-        visibility: None,
-        idempotency_key: format!("key-{id}"),
-        lang: Lang::Ko,
-        attempts: 1,
-        target_conversation: None,
-        extra: [("summoned".to_owned(), summoned.to_string())].into(),
-    }
-}
-
-async fn delivered(bench: &Bench, home: &Home, reply: Outgoing) -> (String, Vec<Json>) {
-    let (account, _) = started(bench, home, None);
-    let Home::Tray(tray) = home else { unreachable!("a tray") };
-    tray.with(|kept| kept.due.push_back(reply));
-    bench.playback.asked();
-    moksori::connect::Outbox::new(home.clone(), &[account]).step().await.unwrap();
-    let outcome = tray.with(|kept| kept.outcomes.pop().unwrap().1);
-    (outcome, posts_of(&bench.playback.asked()))
-}
-
-#[tokio::test]
-async fn a_reply_names_its_links_and_people_and_what_it_answers() {
-    let bench = Bench::new(&path("thread")).await;
-    let (_, through) = home();
-    let text = "첫째 @minji.example.com #a @x";
-    let (outcome, sent) = delivered(&bench, &through, reply(1, text, true)).await;
-    assert_eq!(outcome, "sent u:11");
-    assert_eq!(
-        sent,
-        [json!({
-            "text": text, "lang": "ko",
-            "facets": [
-                {"start": 7, "end": 25, "kind": "mention", "value": "did:plc:minji"},
-                {"start": 26, "end": 28, "kind": "tag", "value": "a"},
-            ],
-            "to": {"root": "c1", "parent": "c1", "id": "1"},
-        })],
-        "who is nobody is plain text; what is empty is left out"
-    );
-}
-
-#[tokio::test]
-async fn a_reply_is_sent_only_where_the_platform_permits_it() {
-    let bench = Bench::new(&path("thread")).await;
-    let (_, through) = home();
-    let (outcome, sent) = delivered(&bench, &through, reply(1, "첫째", false)).await;
-    assert!(outcome.starts_with("failed the platform lets us answer only"), "{outcome}");
-    assert!(sent.is_empty());
-}
-
-#[tokio::test]
-async fn a_long_reply_is_a_thread_that_goes_on_where_it_broke_off() {
-    let bench = Bench::new(&path("thread")).await;
-    let (tray, through) = home();
-    let text = "첫째 부분은 여기까지입니다 그리고 나서는 조금 뒤에 둘째 부분이 옵니다";
-    // Who is answered is asked for, the first post goes out, the second is limited.
-    bench.playback.misbehave(&[Fault::Status(429, Some(30))]);
-    let (outcome, sent) = delivered(&bench, &through, reply(1, text, true)).await;
-    assert!(outcome.starts_with("retry "), "nothing was sent: {outcome} {sent:?}");
-    let (outcome, sent) = delivered(&bench, &through, reply(2, text, true)).await;
-    assert_eq!(outcome, "sent u:11", "the case shows where it begins");
-    let to: Vec<&Json> = sent.iter().map(|one| &one["to"]).collect();
-    assert_eq!(to, [&json!({"root": "c1", "parent": "c1", "id": "1"}), &json!({"root": "c1", "parent": "c11", "id": "11"})]);
-    let words: Vec<&str> = sent.iter().map(|one| one["text"].as_str().unwrap()).collect();
-    assert_eq!(words.join(" "), text);
-
-    // A crash between the two: only the second is sent.
-    let before = state(&tray, "reply/2").unwrap();
-    let first: Vec<Json> = serde_json::from_str::<Vec<Json>>(&before).unwrap().into_iter().take(1).collect();
-    tray.with(|kept| kept.states.insert(("test".into(), "reply/3".into()), serde_json::to_string(&first).unwrap()));
-    let (outcome, sent) = delivered(&bench, &through, reply(3, text, true)).await;
-    assert_eq!((outcome.as_str(), sent.len()), ("sent u:11", 1));
-    assert_eq!(sent[0]["to"], json!({"root": "c1", "parent": "c11", "id": "11"}));
-
-    let (outcome, sent) = delivered(&bench, &through, reply(4, &"가".repeat(91), true)).await;
-    assert!(outcome.starts_with("failed the text is longer") && sent.is_empty(), "{outcome}");
 }
 
 /// A server of its own for one live stream: each connection gives what it is told and ends.

@@ -6,3 +6,4 @@ mod deleted;
 mod hostile;
 mod listened;
 mod restarts;
+mod streamed;
