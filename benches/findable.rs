@@ -56,7 +56,7 @@ pub(crate) async fn measure(dir: &Path, search: Arc<Search>, queries: Vec<Query>
         let (search, scope, asking) = (Arc::clone(&search), scope.clone(), Arc::clone(&asking));
         std::thread::spawn(move || {
             for query in queries.iter().cycle().take_while(|_| asking.load(Ordering::Relaxed)) {
-                if search.find(query, &scope, Order::Best, Page { offset: 0, limit: 20 }).is_err() {
+                if search.find_page(query, &scope, Order::Best, Page { offset: 0, limit: 20 }, &[]).is_err() {
                     return false;
                 }
                 std::thread::sleep(ASKED);

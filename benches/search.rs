@@ -218,7 +218,7 @@ fn ours(dir: &Path, texts: &Texts, figures: &mut Figures) -> Result<Value> {
         for place in 0..figures.queries.len() {
             let begun = Instant::now();
             let query: Query = figures.queries[place].query.parse()?;
-            let found = search.find(&query, &scope, Order::Best, Page { offset: 0, limit: PAGE })?;
+            let found = search.find_page(&query, &scope, Order::Best, Page { offset: 0, limit: PAGE }, &[])?;
             let took = begun.elapsed();
             ensure!(figures.queries[place].kind != "order number" || found.total >= 1, "an order number is not found");
             figures.answered(round, place, took, found.total);

@@ -177,7 +177,7 @@ impl Follower {
                         result = settled => self.settled(result).await,
                         Some(asker) = self.asks.recv() => {
                             self.waiting.push(asker);
-                            self.start_over().await;
+                            self.start_over(true).await;
                         }
                         _ = stop.changed() => break,
                     }
@@ -247,13 +247,16 @@ impl Follower {
         Ok(events)
     }
 
-    /// Begins another index beside the one that answers, and reads the facts of all cases anew.
-    async fn start_over(&mut self) {
+    /// Begins another index beside the one that answers; `anew` when the facts of all cases are read anew too.
+    async fn start_over(&mut self, anew: bool) {
         let search = Arc::clone(&self.search);
         let begun = async {
             tokio::task::spawn_blocking(move || search.rebuild()).await.map_err(|_| Error::Stopped)??;
-            self.load_names().await?;
-            self.load_facts().await
+            if anew {
+                self.load_names().await?;
+                self.load_facts().await?;
+            }
+            Ok(())
         };
         match begun.await {
             Ok(()) => {
@@ -267,7 +270,7 @@ impl Follower {
     /// Brings the next events into the index that is built.
     async fn build(&mut self) -> Result<Step, Error> {
         if self.building.is_none() && self.search.outdated() && self.clock.now() >= self.not_before {
-            self.start_over().await;
+            self.start_over(false).await;
             return Ok(Step::Moved);
         }
         let Some(building) = &mut self.building else { return Ok(Step::Done) };

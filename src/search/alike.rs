@@ -154,7 +154,7 @@ fn similar(shared: &Shared, live: &Live, text: &str, scope: &Scope, limit: usize
     }
     let plan = Plan::Any(phrases.into_iter().map(|(_, phrase)| Plan::Phrase(phrase)).collect());
     let own = tail::matches(&plan, &Waiting::new(plain(text)), &mut cutter).unwrap_or(0.0);
-    let wanted = Wanted { scope, order: Order::Best, page: Page { offset: 0, limit }, since: &[] };
+    let wanted = Wanted { scope, order: Order::Best, page: Page { offset: 0, limit }, since: &[], all: false };
     let found = find::run(shared, live, plan, &wanted)?;
     let alike = found.hits.into_iter().map(|hit| {
         let score = (hit.score / own.max(f32::MIN_POSITIVE) / (1.0 + find::ADVANTAGE)).min(1.0);

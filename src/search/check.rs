@@ -4,13 +4,18 @@
 //! ends where words do, by the lexicon where the letters alone do not tell. The same check marks what
 //! matched in a snippet.
 
-use std::ops::Range;
+use std::{cell::RefCell, collections::HashMap, hash::BuildHasherDefault, ops::Range};
+
+use tantivy::query::Bm25Weight;
 
 use super::{
     korean::{self, Class, hangul, particle, verb},
-    lexicon::{Kind, Lattice, Lexicon, MAX_RUN},
+    lexicon::{Kind, Lattice, Lexicon, MAX_RUN, Node},
+    plan::PREFERRED,
+    table::IdHasher,
     tokens::{Atom, Cutter},
 };
+use crate::mention::MentionId;
 
 /// How much dearer the reading with the word may be than the cheapest, by the number of its syllables.
 const MARGIN: [i32; 4] = [0, 10, 60, 110];
@@ -72,6 +77,12 @@ const VERB_MARGIN: [i32; 3] = [0, 5, 90];
 /// The same for stems in the middle of a word.
 const INNER_MARGIN: [i32; 3] = [0, 0, 60];
 
+/// What the lexicon is asked of a place; verbs of each shape and length follow.
+const ASKED_NOUN: u32 = 0;
+const ASKED_START: u32 = 1;
+const ASKED_ADVERB: u32 = 2;
+const ASKED_VERB: u32 = 3;
+
 /// One syllable or word to find.
 pub(super) type Unit = u64;
 
@@ -89,6 +100,49 @@ pub(super) struct Pattern {
     pub(super) after: Option<char>,
 }
 
+/// A word to find.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Sought {
+    /// What it may look like.
+    pub(super) patterns: Vec<Pattern>,
+    /// How it was typed, if posts that have it so rank before others.
+    pub(super) typed: Option<Pattern>,
+}
+
+/// How a word stands in a text: how often, and whether as it was typed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark(pub(super) u8);
+
+impl Mark {
+    /// More often than this weighs no more.
+    const MOST: u8 = 15;
+    const EXACT: u8 = 128;
+
+    pub(super) fn new(count: u8, exact: bool) -> Mark {
+        Mark(count.min(Mark::MOST) | if exact { Mark::EXACT } else { 0 })
+    }
+
+    /// How much it weighs in a text of this length.
+    pub(super) fn score(self, weight: &Bm25Weight, norm: u8) -> f32 {
+        let preferred = if self.0 & Mark::EXACT == 0 { 1.0 } else { 1.0 + PREFERRED };
+        weight.score(norm, u32::from(self.0 & Mark::MOST)) * preferred
+    }
+}
+
+/// What the lexicon has said of words in other texts: it is asked the same again and again.
+#[derive(Default)]
+pub(super) struct Memo(RefCell<HashMap<MentionId, i32, BuildHasherDefault<IdHasher>>>);
+
+impl Memo {
+    /// What `weigh` says of a place in a run, asked for `what`.
+    fn gap(&self, chars: &[char], (from, to): (usize, usize), what: u32, weigh: impl FnOnce() -> i32) -> i32 {
+        let mix = |key: u64, part: u64| (key.rotate_left(26) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let place = (from as u64) << 40 | (to as u64) << 32 | u64::from(what);
+        let key = chars.iter().fold(mix(0, place), |key, char| mix(key, u64::from(u32::from(*char))));
+        *self.0.borrow_mut().entry(MentionId(key.cast_signed())).or_insert_with(weigh)
+    }
+}
+
 /// What the place must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Must {
@@ -101,7 +155,7 @@ pub(super) enum Must {
 }
 
 /// Adverbs that people write together with a short verb.
-pub(super) const BEFORE_VERBS: &str = "안못잘더";
+pub(super) const BEFORE_VERBS: &str = "안못잘더또꼭";
 
 /// Syllables that are particles and endings more often than words.
 const ENDINGS: &str = "이가은는을를도만의에로와과나다고지서게요네까며면해한인적";
@@ -124,7 +178,7 @@ impl Pattern {
     pub(super) fn anywhere(&self, char: char) -> bool {
         match self.must {
             Must::Be(Class::Whole) => false,
-            Must::Be(Class::Verb(_)) => self.parts.len() > 1 || ATTACHED.contains(char),
+            Must::Be(Class::Verb(_)) => self.parts.len() > 1 || ATTACHED.contains(char) || unmistakable(char),
             Must::Be(Class::Noun) => !ENDINGS.contains(char),
             _ => true,
         }
@@ -135,6 +189,14 @@ impl Pattern {
 pub(super) struct Text<'a> {
     text: &'a str,
     atoms: Vec<Atom>,
+    memo: &'a Memo,
+}
+
+/// The syllable is a stem and nothing else, so that it may stand inside of words: 저녁늦게, 손씻고.
+fn unmistakable(char: char) -> bool {
+    let closed = hangul::split(char).is_some_and(|(_, _, tail)| tail != hangul::NONE);
+    let has = |wanted: fn(Kind) -> bool| Lexicon::get().has(&[char], wanted);
+    closed && has(|kind| kind == Kind::Stem) && !has(|kind| kind != Kind::Stem)
 }
 
 /// The unit of a syllable.
@@ -148,15 +210,22 @@ fn char_of(unit: Unit) -> Option<char> {
 
 impl<'a> Text<'a> {
     /// Takes apart a text, which must be [`super::tokens::composed`].
-    pub(super) fn new(text: &'a str, cutter: &mut Cutter) -> Text<'a> {
+    pub(super) fn new(text: &'a str, cutter: &mut Cutter, memo: &'a Memo) -> Text<'a> {
         let mut atoms = Vec::with_capacity(text.len() / 3);
         cutter.atoms(text, &mut |atom| atoms.push(atom));
-        Text { text, atoms }
+        Text { text, atoms, memo }
     }
 
-    /// The first place of one of the patterns.
-    pub(super) fn matches(&self, patterns: &[Pattern]) -> bool {
-        patterns.iter().any(|pattern| self.places(pattern).next().is_some())
+    /// How the word stands here, if it does.
+    pub(super) fn judge(&self, sought: &Sought) -> Option<Mark> {
+        let word = |start: &usize| {
+            let unit = self.atoms[*start].unit;
+            let begins = |pattern: &&Pattern| pattern.parts.first().and_then(|part| part.first()) == Some(&unit);
+            sought.patterns.iter().filter(begins).any(|pattern| self.stands(pattern, *start).is_some())
+        };
+        let count = (0..self.atoms.len()).filter(word).take(usize::from(Mark::MOST)).count();
+        let count = u8::try_from(count).ok().filter(|count| *count > 0)?;
+        Some(Mark::new(count, sought.typed.as_ref().is_some_and(|typed| self.places(typed).next().is_some())))
     }
 
     /// The places of a pattern, in bytes.
@@ -282,16 +351,17 @@ impl<'a> Text<'a> {
 
     /// The syllable is an adverb in front of a verb: 안돼요, but not 안내.
     fn adverb(&self, start: usize) -> bool {
-        let run = self.run(start);
-        Lattice::new(&self.chars(run), None).gap(|node| node.from == 0 && node.to == 1 && node.entry.kind == Kind::Adverb) <= 5
+        let chars = self.chars(self.run(start));
+        let adverb = |node: &Node| node.from == 0 && node.to == 1 && node.entry.kind == Kind::Adverb;
+        self.memo.gap(&chars, (0, 1), ASKED_ADVERB, || Lattice::new(&chars, None).gap(adverb)) <= 5
     }
 
     fn starts_word(&self, start: usize) -> bool {
         let run = self.run(start);
         let at = start - run.start;
-        Lattice::new(&self.chars(run), None)
-            .gap(|node| node.from == at && !matches!(node.entry.kind, Kind::Ending | Kind::Particle | Kind::Unknown))
-            <= MARGIN[1]
+        let chars = self.chars(run);
+        let starts = |node: &Node| node.from == at && !matches!(node.entry.kind, Kind::Ending | Kind::Particle | Kind::Unknown);
+        self.memo.gap(&chars, (at, at), ASKED_START, || Lattice::new(&chars, None).gap(starts)) <= MARGIN[1]
     }
 
     fn noun(&self, pattern: &Pattern, start: usize, end: usize, crossing: bool) -> bool {
@@ -330,7 +400,7 @@ impl<'a> Text<'a> {
         let run = self.run(start);
         let chars = self.chars(run.clone());
         let (from, to) = (start - run.start, end.saturating_sub(run.start));
-        Lattice::new(&chars, Some((from, to))).noun_gap(from, to)
+        self.memo.gap(&chars, (from, to), ASKED_NOUN, || Lattice::new(&chars, Some((from, to))).noun_gap(from, to))
     }
 
     fn verb(&self, shape: verb::Shape, pattern: &Pattern, start: usize, end: usize) -> bool {
@@ -354,7 +424,7 @@ impl<'a> Text<'a> {
         }
         let run = self.run(first);
         let chars = self.chars(run.clone());
-        let alone = length == 1 && !self.begins(first);
+        let alone = length == 1 && !self.begins(first) && !char_of(self.atoms[first].unit).is_some_and(unmistakable);
         let adverb = first.checked_sub(1).and_then(|at| char_of(self.atoms[at].unit));
         if alone && !(adverb.is_some_and(|char| BEFORE_VERBS.contains(char)) && self.begins(first - 1)) {
             return false;
@@ -376,7 +446,8 @@ impl<'a> Text<'a> {
             return true;
         }
         let nominal = last.and_then(hangul::split).is_some_and(|(_, _, tail)| tail == hangul::T_M);
-        let gap = Lattice::new(&chars, None).gap(|node| {
+        let asked = ASKED_VERB + (shape as u32 * 4 + length.min(3) as u32) * 2 + u32::from(nominal);
+        let wanted = |node: &Node| {
             let goes_on = node.to > to && verb::follows(shape, last.as_ref(), chars.get(to).copied());
             // 팔아먹고, 올라가: verbs of their own that begin with this one.
             let compound =
@@ -397,7 +468,8 @@ impl<'a> Text<'a> {
                 _ => false,
             };
             node.from == from && verbal
-        });
+        };
+        let gap = self.memo.gap(&chars, (from, to), asked, || Lattice::new(&chars, None).gap(wanted));
         // What stands behind a number counts it: 3기.
         let margin = match shape {
             _ if alone || self.begins(start) && (start == 0 || self.atoms[start].apart) => VERB_MARGIN,

@@ -28,7 +28,8 @@ pub(super) struct Facets<'a> {
     statuses: [usize; Status::ALL.len()],
     results: [usize; RESULTS.len()],
     dispositions: Vec<usize>,
-    teams: HashMap<TeamId, usize>,
+    /// Few, and a hit is most often of the same as one before.
+    teams: Vec<(TeamId, usize)>,
     words: HashMap<(&'static str, String), usize>,
 }
 
@@ -49,7 +50,7 @@ impl<'a> Facets<'a> {
             statuses: [0; Status::ALL.len()],
             results: [0; RESULTS.len()],
             dispositions: vec![0; table.dispositions().len()],
-            teams: HashMap::new(),
+            teams: Vec::new(),
             words: HashMap::new(),
         }
     }
@@ -82,7 +83,10 @@ impl<'a> Facets<'a> {
             count(&mut self.results, &RESULTS, &result);
         }
         if let Some(team) = row.team().filter(|team| before.iter().all(|other| other.team() != Some(*team))) {
-            *self.teams.entry(team).or_default() += 1;
+            match self.teams.iter_mut().find(|(known, _)| *known == team) {
+                Some((_, count)) => *count += 1,
+                None => self.teams.push((team, 1)),
+            }
         }
         let ended = row.disposition().filter(|ended| before.iter().all(|other| other.disposition() != Some(*ended)));
         if let Some(count) = ended.and_then(|ended| self.dispositions.get_mut(usize::from(ended))) {

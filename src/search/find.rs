@@ -1,6 +1,6 @@
 //! Runs a plan over the index and the tail, and counts only what the asker may see.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{cell::RefCell, cmp::Reverse, collections::HashMap, ops::Range, sync::Arc};
 
 use jiff::civil::Date;
 
@@ -14,7 +14,8 @@ use tantivy::{
 use super::{
     Error, Found, Hit, Live, Order, Page, Scope, Shared,
     facets::Facets,
-    plan::{self, Plan, Sight},
+    judged::{Memory, STRETCH},
+    plan::{self, Context, Plan, Sight},
     tail::{self, Tail},
     tokens::Cutter,
 };
@@ -27,7 +28,16 @@ pub(super) struct Wanted<'a> {
     pub(super) page: Page,
     /// Days since which hits are counted.
     pub(super) since: &'a [Date],
+    /// Everything is looked at, however long that takes; otherwise as much as a page needs.
+    pub(super) all: bool,
 }
+
+/// Hits after which a page is told that there are more: as many as an export takes.
+pub(super) const MOST: usize = 50_000;
+/// Documents that a page looks at, whether the asker may see them or not.
+const LOOKED_AT: usize = 1_000_000;
+/// A text that must be read counts as so many.
+const READING: usize = 10;
 
 pub(super) fn find(shared: &Shared, live: &Live, query: &Query, wanted: &Wanted<'_>) -> Result<Found, Error> {
     let sight = Sight { table: &live.table, scope: wanted.scope, zone: &shared.zone };
@@ -53,6 +63,7 @@ pub(super) fn count(
 /// Runs a plan.
 pub(super) fn run(shared: &Shared, live: &Live, mut plan: Plan, wanted: &Wanted<'_>) -> Result<Found, Error> {
     let mut cutter = Cutter::for_posts();
+    let context = Context { searcher: &live.searcher, memory: &shared.memory, window: Arc::default() };
     let weight = match wanted.order {
         Order::Best => {
             let statistics = Statistics::new(live, &mut cutter);
@@ -60,16 +71,13 @@ pub(super) fn run(shared: &Shared, live: &Live, mut plan: Plan, wanted: &Wanted<
                 plan.weigh(&shared.fields, &statistics)?;
             }
             let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, &live.searcher);
-            plan.tantivy(&shared.fields, &live.searcher, &shared.memory)?.weight(scoring)?
+            plan.tantivy(&shared.fields, &context)?.weight(scoring)?
         }
-        Order::Newest | Order::Oldest => plan
-            .tantivy(&shared.fields, &live.searcher, &shared.memory)?
-            .weight(EnableScoring::disabled_from_searcher(&live.searcher))?,
+        Order::Newest | Order::Oldest => {
+            plan.tantivy(&shared.fields, &context)?.weight(EnableScoring::disabled_from_searcher(&live.searcher))?
+        }
     };
     let mut counted = Counted::new(live, wanted, Facets::new(&live.table, wanted.since, &shared.zone))?;
-    for segment in live.searcher.segment_readers() {
-        counted.segment(segment, weight.as_ref())?;
-    }
     for waiting in live.tail.posts() {
         let post = &waiting.post;
         if let Some(score) = tail::matches(&plan, waiting, &mut cutter)
@@ -79,6 +87,14 @@ pub(super) fn run(shared: &Shared, live: &Live, mut plan: Plan, wanted: &Wanted<
             words.into_iter().for_each(|(field, word)| counted.facets.word(field, word, 1));
             post.accounts.iter().for_each(|account| counted.facets.word("account", &account.to_lowercase(), 1));
         }
+    }
+    for stretch in stretches(live, &shared.memory, wanted)? {
+        if counted.enough(&stretch, context.window.judged()) {
+            counted.more = true;
+            break;
+        }
+        context.window.set(stretch.docs.start, stretch.docs.end);
+        counted.stretch(&stretch, weight.as_ref())?;
     }
     Ok(counted.found())
 }
@@ -123,6 +139,33 @@ impl Bm25StatisticsProvider for Statistics<'_> {
     }
 }
 
+/// Documents that are looked at one after the other, and when the first and the last of them were posted.
+struct Stretch<'a> {
+    segment: &'a SegmentReader,
+    docs: Range<DocId>,
+    times: (i64, i64),
+}
+
+/// The whole index in stretches, in the order in which a page looks at them.
+fn stretches<'a>(live: &'a Live, memory: &Memory, wanted: &Wanted<'_>) -> Result<Vec<Stretch<'a>>, Error> {
+    let mut all = Vec::new();
+    for segment in live.searcher.segment_readers() {
+        if wanted.all {
+            all.push(Stretch { segment, docs: 0..segment.max_doc(), times: (0, 0) });
+            continue;
+        }
+        let times = memory.times(segment)?;
+        let starts = (0..segment.max_doc()).step_by(STRETCH as usize);
+        let docs = starts.map(|start| start..segment.max_doc().min(start + STRETCH));
+        all.extend(docs.zip(times.iter()).map(|(docs, times)| Stretch { segment, docs, times: *times }));
+    }
+    match wanted.order {
+        Order::Oldest => all.sort_by_key(|stretch| stretch.times.0),
+        Order::Best | Order::Newest => all.sort_by_key(|stretch| Reverse(stretch.times.1)),
+    }
+    Ok(all)
+}
+
 /// A hit, with what it is ordered by in front.
 type Ranked = (i64, i64, MentionId, Option<CaseId>, f32);
 
@@ -143,6 +186,9 @@ struct Counted<'a> {
     wanted: &'a Wanted<'a>,
     newest: i64,
     total: usize,
+    /// Not everything was looked at.
+    more: bool,
+    looked_at: usize,
     best: Vec<Ranked>,
     facets: Facets<'a>,
 }
@@ -153,10 +199,29 @@ impl<'a> Counted<'a> {
         for segment in live.searcher.segment_readers().iter().filter(|segment| segment.num_docs() > 0) {
             newest = newest.max(segment.fast_fields().i64("posted")?.max_value());
         }
-        Ok(Counted { live, wanted, newest, total: 0, best: Vec::new(), facets })
+        Ok(Counted { live, wanted, newest, total: 0, more: false, looked_at: 0, best: Vec::new(), facets })
     }
 
-    fn segment(&mut self, segment: &SegmentReader, weight: &dyn Weight) -> Result<(), Error> {
+    /// So much was looked at that a page can be shown, and nothing in this stretch or behind it belongs on it.
+    fn enough(&mut self, next: &Stretch<'_>, read: usize) -> bool {
+        let looked_at = self.looked_at.saturating_add(read.saturating_mul(READING));
+        if self.wanted.all || self.total < MOST && looked_at < LOOKED_AT {
+            return false;
+        }
+        self.cut();
+        if self.best.len() < self.limit() {
+            return false;
+        }
+        let last = self.best.iter().map(|hit| hit.0).min();
+        match self.wanted.order {
+            Order::Best => true,
+            Order::Newest => last.is_none_or(|last| last > next.times.1),
+            Order::Oldest => last.is_none_or(|last| last > next.times.0.saturating_neg()),
+        }
+    }
+
+    fn stretch(&mut self, stretch: &Stretch<'_>, weight: &dyn Weight) -> Result<(), Error> {
+        let segment = stretch.segment;
         let columns = segment.fast_fields();
         let mentions = columns.column_first_or_default::<i64>("mention")?;
         let posted = columns.column_first_or_default::<i64>("posted")?;
@@ -168,11 +233,20 @@ impl<'a> Counted<'a> {
             }
         }
         let (alive, live) = (segment.alive_bitset(), self.live);
-        weight.for_each(segment, &mut |doc: DocId, score| {
-            let mention = MentionId(mentions.get_val(doc));
+        let ranked = self.wanted.order == Order::Best;
+        let mut scorer = weight.scorer(segment, 1.0)?;
+        let mut doc = scorer.doc();
+        if doc < stretch.docs.start {
+            doc = scorer.seek(stretch.docs.start);
+        }
+        while doc < stretch.docs.end {
+            let (this, score) = (doc, if ranked { scorer.score() } else { 0.0 });
+            doc = scorer.advance();
+            self.looked_at += 1;
+            let (doc, mention) = (this, MentionId(mentions.get_val(this)));
             let gone = alive.is_some_and(|alive| !alive.is_alive(doc));
             if gone || live.dead.contains(&mention) || live.dying.contains(&mention) {
-                return;
+                continue;
             }
             if self.hit(mention, posted.get_val(doc), score) {
                 for (_, column, counts) in &mut words {
@@ -183,7 +257,7 @@ impl<'a> Counted<'a> {
                     }
                 }
             }
-        })?;
+        }
         let mut word = String::new();
         for (name, column, counts) in words {
             for (term, count) in (0..).zip(counts).filter(|(_, count)| *count > 0) {
@@ -226,16 +300,16 @@ impl<'a> Counted<'a> {
     fn cut(&mut self) {
         let limit = self.limit();
         if limit < self.best.len() {
-            self.best.select_nth_unstable_by_key(limit, |hit| std::cmp::Reverse((hit.0, hit.1, hit.2)));
+            self.best.select_nth_unstable_by_key(limit, |hit| Reverse((hit.0, hit.1, hit.2)));
             self.best.truncate(limit);
         }
     }
 
     fn found(mut self) -> Found {
         self.cut();
-        self.best.sort_unstable_by_key(|hit| std::cmp::Reverse((hit.0, hit.1, hit.2)));
+        self.best.sort_unstable_by_key(|hit| Reverse((hit.0, hit.1, hit.2)));
         let page = self.best.iter().skip(self.wanted.page.offset).take(self.wanted.page.limit);
         let hits = page.map(|&(_, _, mention, case, score)| Hit { mention, case, score }).collect();
-        Found { total: self.total, hits, facets: self.facets.counts(), widened: Vec::new() }
+        Found { total: self.total, more: self.more, hits, facets: self.facets.counts(), widened: Vec::new() }
     }
 }

@@ -15,6 +15,7 @@ pub mod eval;
 mod facets;
 mod files;
 mod find;
+mod judged;
 mod korean;
 mod lexicon;
 mod part;
@@ -25,7 +26,6 @@ mod table;
 mod tail;
 mod tokens;
 mod typed;
-mod verdicts;
 
 #[cfg(test)]
 mod tests;
@@ -104,6 +104,10 @@ crate::metrics! {
     pub struct Metrics {
         /// Posts that can be found, without the tail.
         documents: IntGauge = "moksori_search_documents",
+        /// 1 while another index is built beside the one that answers.
+        building: IntGauge = "moksori_search_building",
+        /// Posts in the index that is built; it takes over with as many as the one that answers has.
+        building_documents: IntGauge = "moksori_search_building_documents",
         /// Posts that can be found and wait for the next commit; grows when commits fail.
         tail: IntGauge = "moksori_search_tail_documents",
         /// Commits of the index.
@@ -286,9 +290,12 @@ pub struct Widened {
 pub struct Found {
     /// All hits that may be seen, not only those of the page.
     pub total: usize,
+    /// There are more: `total` and `facets` count those that were looked at, the newest (or, if these come first, the
+    /// oldest) of them all.
+    pub more: bool,
     /// The page.
     pub hits: Vec<Hit>,
-    /// Counts over all hits, by the fields of the query language; see [`Search::find_since`] for days.
+    /// Counts over all hits, by the fields of the query language; see [`Search::find_page`] for days.
     pub facets: Vec<Facet>,
     /// The words of the query that were widened.
     pub widened: Vec<Widened>,
@@ -347,7 +354,10 @@ impl Search {
             false => return files::discard(&slot),
         };
         match opened.and_then(|(files, opened)| Part::new(self.settings.clone(), files, &slot, opened.seq, true)) {
-            Ok(part) => *self.next_lock() = Some(Arc::new(part)),
+            Ok(part) => {
+                *self.next_lock() = Some(Arc::new(part));
+                self.settings.metrics.building.set(1);
+            }
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the new index is begun again"),
         }
     }
@@ -431,6 +441,7 @@ impl Search {
                 files::discard(&slot);
                 let (files, opened) = files::open(&slot, self.settings.config.writer_heap_bytes)?;
                 *next = Some(Arc::new(Part::new(self.settings.clone(), files, &slot, opened.seq, true)?));
+                self.settings.metrics.building.set(1);
             }
         }
         Ok(())
@@ -475,6 +486,7 @@ impl Search {
             std::mem::replace(&mut *current, new)
         };
         self.outdated.store(false, Ordering::Relaxed);
+        self.built();
         self.discard(Some(&old));
         true
     }
@@ -482,8 +494,15 @@ impl Search {
     /// Removes what was built; the one that answers goes on.
     pub fn give_up(&self) {
         if let Some(next) = self.next_lock().take() {
+            self.built();
             self.discard(Some(&next));
         }
+    }
+
+    /// Tells the metrics that none is built any more.
+    fn built(&self) {
+        self.settings.metrics.building.set(0);
+        self.settings.metrics.building_documents.set(0);
     }
 
     /// Removes an index, after the one before that is gone.
@@ -512,17 +531,22 @@ impl Search {
     /// # Errors
     /// What the index says; never something about the query.
     pub fn find(&self, query: &Query, scope: &Scope, order: Order, page: Page) -> Result<Found, Error> {
-        self.find_since(query, scope, order, page, &[])
+        self.run(query, &find::Wanted { scope, order, page, since: &[], all: true })
     }
 
-    /// The same, and counts the hits posted since the beginning of each of these days.
+    fn run(&self, query: &Query, wanted: &find::Wanted<'_>) -> Result<Found, Error> {
+        let _timer = self.settings.metrics.query_seconds.start_timer();
+        let part = self.current();
+        find::find(&part.shared, &part.shared.read(), query, wanted)
+    }
+
+    /// The same as a page shows it: so soon as 50,000 hits were counted, or a million posts looked at, no more than the
+    /// page needs. Also counts the hits posted since the beginning of each of these days.
     ///
     /// # Errors
     /// What the index says; never something about the query.
-    pub fn find_since(&self, query: &Query, scope: &Scope, order: Order, page: Page, since: &[Date]) -> Result<Found, Error> {
-        let _timer = self.settings.metrics.query_seconds.start_timer();
-        let part = self.current();
-        find::find(&part.shared, &part.shared.read(), query, &find::Wanted { scope, order, page, since })
+    pub fn find_page(&self, query: &Query, scope: &Scope, order: Order, page: Page, since: &[Date]) -> Result<Found, Error> {
+        self.run(query, &find::Wanted { scope, order, page, since, all: false })
     }
 
     /// How many posts a query finds that were posted from `from` until `until`, the end not included. Blocking.
@@ -530,7 +554,7 @@ impl Search {
     /// # Errors
     /// What the index says.
     pub fn count(&self, query: &Query, scope: &Scope, from: Time, until: Time) -> Result<usize, Error> {
-        let wanted = find::Wanted { scope, order: Order::Newest, page: Page { offset: 0, limit: 0 }, since: &[] };
+        let wanted = find::Wanted { scope, order: Order::Newest, page: Page { offset: 0, limit: 0 }, since: &[], all: true };
         let part = self.current();
         find::count(&part.shared, &part.shared.read(), query, &wanted, (from.0, until.0))
     }

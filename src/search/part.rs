@@ -14,7 +14,7 @@ use std::{
 use jiff::tz::TimeZone;
 use tantivy::Searcher;
 
-use super::{Batch, Config, Error, Metrics, commit, files, table, tail, verdicts::Memory};
+use super::{Batch, Config, Error, Metrics, commit, files, judged::Memory, table, tail};
 use crate::{case::Seq, mention::MentionId};
 
 /// What every index of a [`super::Search`] is opened with.
@@ -70,12 +70,15 @@ impl Shared {
         self.live.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the metrics what can be found; of the index that answers only.
+    /// Tells the metrics what can be found, or how far the index is that is built.
     pub(super) fn tell(&self, live: &Live) {
-        if !self.building.load(Ordering::Relaxed) {
-            self.metrics.tail.set(i64::try_from(live.tail.len()).unwrap_or(i64::MAX));
-            self.metrics.documents.set(i64::try_from(live.searcher.num_docs()).unwrap_or(i64::MAX));
+        let documents = i64::try_from(live.searcher.num_docs()).unwrap_or(i64::MAX);
+        if self.building.load(Ordering::Relaxed) {
+            self.metrics.building_documents.set(documents);
+            return;
         }
+        self.metrics.tail.set(i64::try_from(live.tail.len()).unwrap_or(i64::MAX));
+        self.metrics.documents.set(documents);
     }
 }
 

@@ -20,15 +20,15 @@ use tantivy::{
 
 use super::{
     Error, Scope, Widened,
-    check::{self, Pattern},
-    checked::Checked,
+    check::{self, Pattern, Sought},
+    checked::{Checked, Window},
     files::Fields,
+    judged::Memory,
     korean::hangul,
     table::{Case, CaseIs, Table},
     tail,
     tokens::{Cutter, WORD, composed},
     typed,
-    verdicts::Memory,
 };
 use crate::{
     mention::MentionId,
@@ -44,8 +44,7 @@ pub(super) enum Plan {
     Prefix(Prefix),
     /// What the inner plan finds; a post with the phrase as it was typed ranks before one with another form.
     Prefer(Box<Plan>, Phrase),
-    /// What the inner plan finds, if one of the patterns stands in the text.
-    Checked(Box<Plan>, Arc<[Pattern]>),
+    Word(Word),
     Exact(Which, String),
     /// From and to, both included.
     Reach(u64, u64),
@@ -64,6 +63,14 @@ pub(super) struct Phrase {
     /// Positions from its beginning to the place of the next word.
     pub(super) width: u32,
     pub(super) weight: Option<Bm25Weight>,
+}
+
+/// What `candidates` finds, if the text has the word.
+pub(super) struct Word {
+    pub(super) candidates: Box<Plan>,
+    pub(super) sought: Arc<Sought>,
+    /// Of which only the weight counts.
+    pub(super) weight: Phrase,
 }
 
 /// A word that begins with one of these.
@@ -85,6 +92,13 @@ pub(super) struct Sight<'a> {
     pub(super) table: &'a Table,
     pub(super) scope: &'a Scope,
     pub(super) zone: &'a TimeZone,
+}
+
+/// What a plan becomes a query of tantivy with.
+pub(super) struct Context<'a> {
+    pub(super) searcher: &'a Searcher,
+    pub(super) memory: &'a Arc<Memory>,
+    pub(super) window: Arc<Window>,
 }
 
 /// The plan of a query; `None` when it contains nothing that can be looked for.
@@ -111,13 +125,16 @@ fn compile(node: &Node, sight: &Sight<'_>, cutter: &mut Cutter) -> Option<Plan> 
 
 /// What a typed word may look like in a post.
 fn analyse(word: &str, cutter: &mut Cutter) -> Option<Plan> {
-    checked(typed::word(word, cutter), cutter)
+    let patterns = typed::word(word, cutter);
+    let other = |typed: &Pattern| patterns.iter().any(|pattern| pattern.parts != typed.parts);
+    let typed = Some(typed::phrase(word, cutter)).filter(other);
+    checked(patterns, typed, cutter)
 }
 
 /// Exact before widened. What is one phrase anyway needs no preference.
 fn prefer(plan: Plan, typed: Phrase) -> Plan {
     match plan {
-        Plan::Phrase(_) => plan,
+        Plan::Phrase(_) | Plan::Word(_) => plan,
         _ if typed.tokens.is_empty() => plan,
         _ => Plan::Prefer(Box::new(plan), typed),
     }
@@ -126,10 +143,10 @@ fn prefer(plan: Plan, typed: Phrase) -> Plan {
 /// Words in this order. Those of other scripts need no check: they are whole tokens.
 fn quoted(words: &str, cutter: &mut Cutter) -> Option<Plan> {
     let pattern = typed::phrase(words, cutter);
-    if pattern.dense() { checked(vec![pattern], cutter) } else { any_of([phrase(words, cutter)]) }
+    if pattern.dense() { checked(vec![pattern], None, cutter) } else { any_of([phrase(words, cutter)]) }
 }
 
-fn checked(patterns: Vec<Pattern>, cutter: &mut Cutter) -> Option<Plan> {
+fn checked(patterns: Vec<Pattern>, typed: Option<Pattern>, cutter: &mut Cutter) -> Option<Plan> {
     let mut texts: Vec<&Vec<String>> = Vec::new();
     let mut parts = Vec::new();
     for pattern in &patterns {
@@ -139,7 +156,11 @@ fn checked(patterns: Vec<Pattern>, cutter: &mut Cutter) -> Option<Plan> {
         }
     }
     let inner = if parts.len() > 1 { Plan::Any(parts) } else { parts.pop()? };
-    Some(if patterns.iter().all(Pattern::found_by_tokens) { inner } else { Plan::Checked(Box::new(inner), patterns.into()) })
+    if patterns.iter().all(Pattern::found_by_tokens) {
+        return Some(inner);
+    }
+    let weight = phrase(&patterns.first()?.texts.concat(), cutter);
+    Some(Plan::Word(Word { candidates: Box::new(inner), sought: Arc::new(Sought { patterns, typed }), weight }))
 }
 
 /// Where a pattern may stand, and perhaps more.
@@ -266,7 +287,7 @@ impl Plan {
     pub(super) fn weigh(&mut self, fields: &Fields, statistics: &dyn Bm25StatisticsProvider) -> Result<(), Error> {
         match self {
             Plan::All(parts) | Plan::Any(parts) => parts.iter_mut().try_for_each(|part| part.weigh(fields, statistics)),
-            Plan::Checked(inner, _) => inner.weigh(fields, statistics),
+            Plan::Word(word) => word.weight.weigh(fields, statistics),
             Plan::Prefer(inner, typed) => {
                 typed.weigh(fields, statistics)?;
                 inner.weigh(fields, statistics)
@@ -277,16 +298,11 @@ impl Plan {
     }
 
     /// The same for tantivy.
-    pub(super) fn tantivy(
-        &self,
-        fields: &Fields,
-        searcher: &Searcher,
-        memory: &Arc<Memory>,
-    ) -> Result<Box<dyn Tantivy>, Error> {
+    pub(super) fn tantivy(&self, fields: &Fields, context: &Context<'_>) -> Result<Box<dyn Tantivy>, Error> {
         // A condition finds, it does not rank.
         let unranked = |query: Box<dyn Tantivy>| -> Box<dyn Tantivy> { Box::new(ConstScoreQuery::new(query, 0.0)) };
         let joined = |parts: &[Plan], occur| {
-            let clauses = parts.iter().map(|part| Ok((occur, part.tantivy(fields, searcher, memory)?)));
+            let clauses = parts.iter().map(|part| Ok((occur, part.tantivy(fields, context)?)));
             clauses.collect::<Result<Vec<_>, Error>>().map(BooleanQuery::new)
         };
         Ok(match self {
@@ -294,22 +310,21 @@ impl Plan {
             Plan::All(parts) => Box::new(joined(parts, Occur::Must)?),
             Plan::Any(parts) => Box::new(joined(parts, Occur::Should)?),
             Plan::Not(part) => {
-                let weight = part.tantivy(fields, searcher, memory)?.weight(EnableScoring::disabled_from_searcher(searcher))?;
+                let weight = part.tantivy(fields, context)?.weight(EnableScoring::disabled_from_searcher(context.searcher))?;
                 unranked(Box::new(DocPredicateQuery::from(FunctionPredicate::from(outside(weight)))))
             }
             Plan::Phrase(phrase) => phrase.tantivy(fields),
             Plan::Prefer(inner, typed) => {
                 let typed = Box::new(BoostQuery::new(typed.tantivy(fields), PREFERRED));
-                Box::new(BooleanQuery::new(vec![
-                    (Occur::Must, inner.tantivy(fields, searcher, memory)?),
-                    (Occur::Should, typed),
-                ]))
+                Box::new(BooleanQuery::new(vec![(Occur::Must, inner.tantivy(fields, context)?), (Occur::Should, typed)]))
             }
-            Plan::Checked(inner, patterns) => Box::new(Checked {
-                candidates: inner.tantivy(fields, searcher, memory)?,
-                patterns: Arc::clone(patterns),
+            Plan::Word(word) => Box::new(Checked {
+                candidates: word.candidates.tantivy(fields, context)?,
+                sought: Arc::clone(&word.sought),
+                terms: word.weight.terms(fields).map(|(_, term)| term).collect(),
                 text: fields.text,
-                memory: Arc::clone(memory),
+                memory: Arc::clone(context.memory),
+                window: Arc::clone(&context.window),
             }),
             // Tokens are letters and digits, so nothing needs escaping.
             Plan::Prefix(prefix) => {
@@ -366,7 +381,9 @@ fn outside(
 impl Phrase {
     fn weigh(&mut self, fields: &Fields, statistics: &dyn Bm25StatisticsProvider) -> Result<(), Error> {
         let terms: Vec<Term> = self.terms(fields).map(|(_, term)| term).collect();
-        self.weight = Some(Bm25Weight::for_terms(statistics, &terms)?);
+        if !terms.is_empty() {
+            self.weight = Some(Bm25Weight::for_terms(statistics, &terms)?);
+        }
         Ok(())
     }
 

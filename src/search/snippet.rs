@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::{
     Scope,
-    check::Text,
+    check::{Memo, Text},
     plan::{self, Phrase, Plan, Prefix, Sight},
     table::Table,
     tail,
@@ -37,7 +37,7 @@ pub(super) fn snippet(query: &Query, text: &str) -> Vec<(String, bool)> {
     let (table, scope, zone) = (Table::default(), Scope::default(), TimeZone::UTC);
     let mut marks = Vec::new();
     if let Some(plan) = plan::plan(query, &Sight { table: &table, scope: &scope, zone: &zone }) {
-        mark(&plan, &seen, &Text::new(&text, &mut Cutter::for_posts()), &mut marks);
+        mark(&plan, &seen, &Text::new(&text, &mut Cutter::for_posts(), &Memo::default()), &mut marks);
     }
     marks.sort_by_key(|range| range.start);
     cut(&text, &marks)
@@ -48,7 +48,7 @@ fn mark(plan: &Plan, seen: &[Seen], text: &Text<'_>, marks: &mut Vec<Range<usize
         Plan::All(parts) | Plan::Any(parts) => parts.iter().for_each(|part| mark(part, seen, text, marks)),
         Plan::Phrase(phrase) => seen.iter().for_each(|first| marks.extend(whole(phrase, first, seen))),
         Plan::Prefer(inner, _) => mark(inner, seen, text, marks),
-        Plan::Checked(_, patterns) => patterns.iter().for_each(|pattern| marks.extend(text.places(pattern))),
+        Plan::Word(word) => word.sought.patterns.iter().for_each(|pattern| marks.extend(text.places(pattern))),
         Plan::Prefix(Prefix { starts }) => {
             let begins = |token: &&Seen| starts.iter().any(|start| token.text.starts_with(start));
             marks.extend(seen.iter().filter(begins).map(|token| token.bytes.clone()));

@@ -6,7 +6,7 @@ use tantivy::fieldnorm::FieldNormReader;
 
 use super::{
     Post,
-    check::Text,
+    check::{Memo, Text},
     plan::{PREFERRED, Phrase, Plan, Prefix, Which},
     tokens::{Cutter, composed},
 };
@@ -114,9 +114,11 @@ pub(super) fn matches(plan: &Plan, waiting: &Waiting, cutter: &mut Cutter) -> Op
             let score = matches(inner, waiting, cutter)?;
             Some(score + phrase_matches(typed, waiting, cutter).map_or(0.0, |score| score * PREFERRED))
         }
-        Plan::Checked(inner, patterns) => {
-            let score = matches(inner, waiting, cutter)?;
-            Text::new(&composed(&post.text), cutter).matches(patterns).then_some(score)
+        Plan::Word(word) => {
+            matches(&word.candidates, waiting, cutter)?;
+            let mark = Text::new(&composed(&post.text), cutter, &Memo::default()).judge(&word.sought)?;
+            let weight = word.weight.weight.as_ref();
+            Some(weight.map_or(0.0, |weight| mark.score(weight, norm(waiting.cut(cutter)))))
         }
         Plan::Prefix(prefix) => begins(prefix, post, cutter).then_some(1.0),
         Plan::Exact(which, value) => yes(match which {

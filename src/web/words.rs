@@ -380,6 +380,8 @@ pub struct Words {
     pub search_hint: &'static str,
     pub search_empty: &'static str,
     pub search_empty_plain: &'static str,
+    pub more_than: &'static str,
+    pub more_hint: &'static str,
     pub search_start: &'static str,
     pub search_help: &'static str,
     pub sort_best: &'static str,

@@ -47,7 +47,7 @@ fn crowd(search: &Search, from: i64, to: i64, dice: &mut Dice) {
 
 fn asked(search: &Search, query: &str, scope: &Scope) -> Found {
     let since = [date(2026, 11, 13), date(2026, 10, 20), date(2025, 11, 20)];
-    search.find_since(&query.parse().unwrap(), scope, Order::Newest, Page { offset: 0, limit: 5 }, &since).unwrap()
+    search.find_page(&query.parse().unwrap(), scope, Order::Newest, Page { offset: 0, limit: 5 }, &since).unwrap()
 }
 
 #[test]

@@ -242,7 +242,7 @@ fn predicate(found: &mut Vec<Alternative>, run: &[char], head: &[Node], last: No
         _ => last.from,
     };
     let split = inside.is_some_and(|kind| kind == Kind::Particle || kind.nominal()) && base > 0;
-    let twins: Vec<Vec<char>> = stems.iter().filter_map(|stem| verb::twin(stem)).collect();
+    let twins: Vec<Vec<char>> = stems.iter().flat_map(|stem| verb::twins(stem)).collect();
     for stem in stems.into_iter().chain(twins) {
         // 재미없다 is 재미가 없다 too.
         if let Some((&last, noun)) = stem.split_last()

@@ -43,15 +43,21 @@ const LOSES_H: &str = "갛겋렇랗맣멓얗옇떻넣헣";
 /// 르 only loses its vowel in these stems.
 const PLAIN_REU: [&str; 6] = ["따르", "치르", "들르", "다다르", "우러르", "잇따르"];
 
-/// Stems that are one word in two spellings.
-const TWINS: [(&str, &str); 6] =
-    [("재미있", "재밌"), ("예쁘", "이쁘"), ("멋있", "멋잇"), ("맛있", "맛잇"), ("재미없", "잼없"), ("바라", "바래")];
+/// Stems that are one word in several spellings.
+const TWINS: [&[&str]; 6] = [
+    &["재미있", "재밌", "잼있", "재미나"],
+    &["예쁘", "이쁘"],
+    &["멋있", "멋잇"],
+    &["맛있", "맛잇"],
+    &["재미없", "잼없"],
+    &["바라", "바래"],
+];
 
-/// The other spelling of a stem.
-pub(crate) fn twin(stem: &[char]) -> Option<Vec<char>> {
-    let is = |word: &str| word.chars().eq(stem.iter().copied());
-    let pair = TWINS.iter().find(|(one, other)| is(one) || is(other))?;
-    Some(if is(pair.0) { pair.1 } else { pair.0 }.chars().collect())
+/// The other spellings of a stem.
+pub(crate) fn twins(stem: &[char]) -> impl Iterator<Item = Vec<char>> {
+    let is = |word: &&str| word.chars().eq(stem.iter().copied());
+    let group = TWINS.iter().find(|group| group.iter().any(is));
+    group.into_iter().flat_map(|group| group.iter()).filter(move |word| !is(word)).map(|word| word.chars().collect())
 }
 
 /// All surface stems of `stem`, the stem itself first.
@@ -275,7 +281,7 @@ pub(crate) fn follows(shape: Shape, last: Option<&char>, next: Option<char>) -> 
     };
     match shape {
         Shape::Base if next == '이' => matches!(last, Some('없' | '같')),
-        Shape::Base => "겟곘엇앗다고지는네게기니나냐더던거도든자면며려러서요세시십실신셔셨구군길므라랴듯죠잖질진긴겠은을음으습아어었았어여였오쇼소느남노나길렵잔쟈쥬네넹기긔".contains(next),
+        Shape::Base => "겟곘엇앗다고지는네게기니나냐더드던거도든자면며려러서요세시십실신셔셨구군길므라랴듯죠잖질진긴겠은을음으습아어었았어여였오쇼소느남노나길렵잔쟈쥬네넹기긔".contains(next),
         Shape::Either => follows(Shape::Base, last, Some(next)) || follows(Shape::Open, last, Some(next)),
         Shape::Open => "있잇요서도야라다주보버드놓두가오지졌져질진질갔왔줘줬줄준줍봐봤볼본봄놔놨둬뒀둘둔댔대선섬옄용염여셔서써쓰쪄도돌볼버드달놓내냈낸낼낸나난났날먹치쳐친칠쳤죽죠줌본볼봅오온올와왔가간갈감감".contains(next),
         Shape::Past => "다어던는네지고습으을음거나냐니더던기겠구군길면죠잖었단답대데듯든자음슴을으".contains(next),

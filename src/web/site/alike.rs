@@ -55,6 +55,7 @@ impl Console {
         let alike = self.alike(&desktop.viewer, view, limit).await?;
         let found = Found {
             total: alike.len(),
+            more: false,
             hits: alike
                 .iter()
                 .map(|one| crate::search::Hit { mention: one.mention, case: one.case, score: one.score })

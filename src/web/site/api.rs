@@ -212,7 +212,7 @@ pub(super) async fn search(State(console): State<Arc<Console>>, visit: Visit, Pa
     let found = console.find(&visit.viewer, query, &asked, Vec::new()).await?;
     let facets = found.facets.iter().map(|facet| json!({ "field": facet.field, "value": facet.value, "count": facet.count }));
     let facets: Vec<Value> = facets.collect();
-    let total = found.total;
+    let (total, more) = (found.total, found.more);
     let widened = found.widened.iter().map(|word| json!({ "typed": word.typed, "forms": word.forms }));
     let widened: Vec<Value> = widened.collect();
     let hits = console
@@ -236,6 +236,6 @@ pub(super) async fn search(State(console): State<Arc<Console>>, visit: Visit, Pa
         })
         .await?;
     Ok(Json(
-        json!({ "total": total, "page": asked.number() + 1, "page_size": PAGE, "hits": hits, "facets": facets, "widened": widened }),
+        json!({ "total": total, "more": more, "page": asked.number() + 1, "page_size": PAGE, "hits": hits, "facets": facets, "widened": widened }),
     ))
 }

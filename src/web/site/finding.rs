@@ -91,7 +91,7 @@ impl Console {
     pub(super) async fn find(&self, viewer: &Viewer, query: Query, asked: &Asked, since: Vec<Date>) -> Result<Found, Fault> {
         let (search, scope) = (Arc::clone(&self.site.search), scope(viewer, &self.site.desk.store().catalog()));
         let (order, page) = (asked.order(), Page { offset: asked.number() * PAGE, limit: PAGE });
-        let found = tokio::task::spawn_blocking(move || search.find_since(&query, &scope, order, page, &since)).await;
+        let found = tokio::task::spawn_blocking(move || search.find_page(&query, &scope, order, page, &since)).await;
         Ok(found.map_err(|error| Fault::Failed(error.to_string()))??)
     }
 }
@@ -108,6 +108,7 @@ pub(super) async fn page(
         f: desktop.f.clone(),
         q: asked.q.clone(),
         total: None,
+        more: false,
         took: Duration::ZERO,
         widened: Vec::new(),
         hits: Vec::new(),
@@ -139,7 +140,7 @@ pub(super) async fn page(
     let took = started.elapsed();
     let hint = if found.total == 0 { hint(&console, &visit.viewer, &asked.q).await? } else { None };
     let total = u64::try_from(found.total).unwrap_or(u64::MAX);
-    let more = found.total > (number + 1) * PAGE && number + 1 < LAST_PAGE;
+    let (uncounted, next) = (found.more, found.total > (number + 1) * PAGE && number + 1 < LAST_PAGE);
     let sort = |code: &str, name: &str, order: Order| {
         let wanted = Asked { sort: code.into(), ..Asked::default() };
         Choice { value: wanted.address(&asked.q, 0), name: name.into(), chosen: asked.order() == order }
@@ -172,6 +173,7 @@ pub(super) async fn page(
     let page = SearchPage {
         teams: visit.viewer.visible_teams().iter().filter_map(team).collect(),
         total: Some(total),
+        more: uncounted,
         took,
         widened,
         hits,
@@ -179,7 +181,7 @@ pub(super) async fn page(
         sorts,
         hint,
         previous: (number > 0).then(|| asked.address(&asked.q, number - 1)),
-        next: more.then(|| asked.address(&asked.q, number + 1)),
+        next: next.then(|| asked.address(&asked.q, number + 1)),
         ..empty
     };
     framed(&console, desktop, page, StatusCode::OK).await

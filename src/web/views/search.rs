@@ -98,6 +98,8 @@ pub struct SearchPage {
     pub q: String,
     /// How many posts; `None` before a search.
     pub total: Option<u64>,
+    /// There are more than `total`.
+    pub more: bool,
     /// How long it took.
     pub took: Duration,
     /// Words that find more than their letters: "튕김 → 튕겨, 튕겼".

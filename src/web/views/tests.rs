@@ -261,6 +261,7 @@ fn search(language: Language) -> SearchPage {
     SearchPage {
         q: "배송 지연".into(),
         total: Some(214),
+        more: false,
         took: Duration::from_micros(6_100),
         widened: vec!["지연 → 지연돼, 지연됐".into()],
         hits: vec![hit(7_431), hit(7_118), folded],

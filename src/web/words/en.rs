@@ -316,6 +316,8 @@ pub const EN: Words = Words {
     search_hint: "words, \"a phrase\", label:complaint",
     search_empty: "No result for '{q}'. Try '{hint}' or fewer words.",
     search_empty_plain: "No result for '{q}'. Try fewer words.",
+    more_than: "more than {posts}",
+    more_hint: "Not all of them were counted. Narrow the search for exact numbers.",
     search_start: "What are you looking for? Type words to see past cases and their answers.",
     search_help: "Help",
     sort_best: "relevance",

@@ -316,6 +316,8 @@ pub const KO: Words = Words {
     search_hint: "낱말, \"구문\", label:complaint",
     search_empty: "‘{q}’ 결과가 없어요. 띄어쓰기를 빼거나 ‘{hint}’로 찾아보세요.",
     search_empty_plain: "‘{q}’ 결과가 없어요. 띄어쓰기를 빼거나 낱말을 줄여 보세요.",
+    more_than: "{posts} 넘음",
+    more_hint: "모두 세지는 않았어요. 조건을 더해 좁히면 정확한 수가 나와요.",
     search_start: "무엇을 찾을까요? 낱말을 넣으면 지난 사건과 답을 보여 드려요.",
     search_help: "도움말",
     sort_best: "관련순",

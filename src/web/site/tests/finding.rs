@@ -217,3 +217,67 @@ async fn what_rises_is_shown_with_posts_that_one_may_see() {
     assert!(!theirs.contains("결제"), "another team's words: {theirs}");
     shop.close().await;
 }
+
+/// S9 of what may go wrong: `MOKSORI_FUZZ` says how many.
+#[tokio::test]
+async fn s9_hostile_queries_are_answered_or_refused_over_http() {
+    let shop = Shop::open().await;
+    let who = shop.hire("KG", &[("cs", Role::Agent)]).await;
+    shop.post("cs", "배송 지연 app crash 10", MINUTE, None).await;
+    index(&shop).await;
+    let pieces = [
+        "\"",
+        "(",
+        ")",
+        "-",
+        "*",
+        "~9",
+        ":",
+        " ",
+        " ",
+        " OR ",
+        "label:",
+        "reach:>",
+        "posted:2026-13",
+        "team:\"",
+        "배송",
+        "늦다",
+        "ap*",
+        "\\",
+        "[",
+        ".*",
+        "(a+)+$",
+        "<script>",
+        "\0",
+        "\r\n",
+        "\u{202e}",
+        "😡",
+        "99999999999999999999",
+        "';DROP TABLE cases;--",
+    ];
+    // As an address has them, also what is no UTF-8 and no encoding.
+    let broken = ["%", "%f", "%ff", "%00", "&q=", "&page=-1", "&page=99999999999999999999", "&sort=%ed%a0%80", "&like=x", "+"];
+    let count = std::env::var("MOKSORI_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(200_u64);
+    let mut state = 9_u64;
+    let mut dice = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let (mut answered, mut refused) = (0, 0);
+    for number in 0..count {
+        let mut q = match number % 40 {
+            0 => encoded(&"(".repeat(dice(3_000))),
+            1 => encoded(&"배송 OR ".repeat(dice(400))),
+            _ => (0..=dice(8)).map(|_| encoded(pieces[dice(pieces.len())])).collect(),
+        };
+        if dice(4) == 0 {
+            q.push_str(broken[dice(broken.len())]);
+        }
+        let path = format!("{}?q={q}", ["/api/v1/search", "/search"][dice(2)]);
+        let status = shop.get(&path, Some(&who)).await.status;
+        assert!(status.is_success() || status.is_client_error(), "{status} for {path}");
+        *if status.is_success() { &mut answered } else { &mut refused } += 1;
+    }
+    assert!(answered > count / 10 && refused > count / 10, "{answered} answered, {refused} refused");
+    shop.close().await;
+}
