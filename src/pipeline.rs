@@ -256,7 +256,7 @@ impl Pipeline {
         judged.await.map_err(|_| Gone)
     }
 
-    /// The stored label of each post that somebody answers.
+    /// The label that each stored post hands down to what answers it.
     async fn labels_of_parents(&self, envelopes: &[(Record, Envelope)]) -> Result<HashMap<String, Label>, desk::Error> {
         let asked: Vec<(String, String)> =
             envelopes.iter().filter_map(|(_, envelope)| Some((envelope.source.clone(), envelope.parent.clone()?))).collect();
@@ -280,10 +280,17 @@ impl Pipeline {
                 continue;
             };
             if threads {
-                // A parent may have come in the same batch.
+                // A parent may have come in the same batch. Our own answer hands down the label of what it answered.
                 let envelope = &judged.envelope;
-                for id in [Some(&envelope.native_id), envelope.local_ref.as_ref()].into_iter().flatten() {
-                    labels.insert(format!("{}/{id}", envelope.source), judged.verdict.label);
+                let named = |id: &String| format!("{}/{id}", envelope.source);
+                let label = match envelope.side {
+                    Side::Customer => Some(judged.verdict.label),
+                    Side::Ours => envelope.parent.as_ref().and_then(|parent| labels.get(&named(parent)).copied()),
+                    Side::Other => None,
+                };
+                if let Some(label) = label {
+                    labels.insert(named(&envelope.native_id), label);
+                    labels.extend(envelope.local_ref.iter().map(|id| (named(id), label)));
                 }
             }
             intake.mentions.push(judged);

@@ -87,7 +87,8 @@ pub struct Input<'a> {
     pub text: &'a str,
     /// The source's own guess at the language (BCP 47).
     pub lang_hint: Option<&'a str>,
-    /// Label of the post that this one answers: "same here" under a complaint is a complaint.
+    /// Label of the customer's post that this one answers, or that our answer above it answered: "same here" and
+    /// "still nothing" under a complaint are complaints.
     pub answers: Option<Label>,
     /// The post addresses one of our accounts.
     pub addressed: bool,

@@ -1,6 +1,6 @@
 //! Mentions that were judged before, for those who judge them again with newer rules.
 
-use super::{Error, Reader, Tx, cases::member, sql::Row};
+use super::{Error, Reader, Tx, cases::member, pages::handed_down, sql::Row};
 use crate::{
     case::{CaseId, Priority},
     clock::Time,
@@ -23,7 +23,7 @@ pub struct Past {
     pub reach: u64,
     /// It addresses one of our accounts.
     pub addressed: bool,
-    /// Label of the post that it answers.
+    /// The label that the post which it answers hands down.
     pub answers: Option<Label>,
     /// What the classifier said.
     pub label: Label,
@@ -85,20 +85,22 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn past(&self, after: MentionId, since: Time, limit: u32) -> Result<Vec<Past>, Error> {
         // A case of the last mention must not be cut off by the limit, which therefore counts mentions.
-        self.sql.all(
+        let answers = |name: &str| {
+            let label = handed_down("p");
+            format!("(SELECT {label} FROM mention p WHERE p.source_id = m.source_id AND p.{name} = m.parent LIMIT 1)")
+        };
+        let (by_id, by_ref) = (answers("native_id"), answers("local_ref"));
+        let sql = format!(
             "SELECT m.id, m.text, m.lang, s.key, m.reach,
                  coalesce((SELECT max(addressed) FROM mention_match mm WHERE mm.mention_id = m.id), 0),
-                 (SELECT label FROM mention p WHERE p.source_id = m.source_id AND p.native_id = m.parent AND p.side = 'customer'),
-                 (SELECT label FROM mention p WHERE p.source_id = m.source_id AND p.local_ref = m.parent AND p.side = 'customer'
-                  LIMIT 1),
+                 {by_id}, {by_ref},
                  m.label, m.unsure, c.id, b.key, a.key, c.team_id, c.priority, c.labelled_by
              FROM (SELECT * FROM mention WHERE id > ?1 AND posted_at >= ?2 AND side = 'customer' AND deleted_at IS NULL
                    ORDER BY id LIMIT ?3) m
              JOIN source s ON s.id = m.source_id LEFT JOIN cases c ON c.mention_id = m.id
-             LEFT JOIN brand b ON b.id = c.brand_id LEFT JOIN account a ON a.id = c.account_id ORDER BY m.id, c.id",
-            &[after.0.into(), since.0.into(), limit.into()],
-            past_of,
-        )
+             LEFT JOIN brand b ON b.id = c.brand_id LEFT JOIN account a ON a.id = c.account_id ORDER BY m.id, c.id"
+        );
+        self.sql.all(&sql, &[after.0.into(), since.0.into(), limit.into()], past_of)
     }
 }
 

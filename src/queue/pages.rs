@@ -276,6 +276,19 @@ impl QueueFilter {
     }
 }
 
+/// SQL: the label that the mention `post` hands down to what answers it. A customer's post its own; our answer that of
+/// the post which it answered, so that "still nothing" below it is a complaint.
+pub(super) fn handed_down(post: &str) -> String {
+    let above = |name: &str| {
+        format!(
+            "(SELECT above.label FROM mention above WHERE above.source_id = {post}.source_id AND above.{name} = {post}.parent
+              AND above.side = 'customer' LIMIT 1)"
+        )
+    };
+    let answered = format!("coalesce({}, {})", above("native_id"), above("local_ref"));
+    format!("CASE {post}.side WHEN 'customer' THEN {post}.label WHEN 'ours' THEN {answered} END")
+}
+
 impl Reader<'_> {
     /// The cases of a queue in its order (crisis first, then by time left, then overdue oldest first),
     /// at most `limit` of them.
@@ -494,7 +507,7 @@ impl Reader<'_> {
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    /// The label of each parent that is known, for the thread's sake.
+    /// The label that each of these posts hands down to what answers it, where it has one.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -506,14 +519,14 @@ impl Reader<'_> {
         let mut known: HashMap<(&str, String), Option<Label>> = HashMap::with_capacity(posts.len());
         for (source, ids) in by_source {
             // The global id wins over the local reference, so it is read last.
-            for sql in [
-                "SELECT m.local_ref, m.label FROM source s JOIN mention m ON m.source_id = s.id
-                 WHERE s.key = ?1 AND m.local_ref IN (SELECT value FROM json_each(?2)) AND m.side = 'customer'",
-                "SELECT m.native_id, m.label FROM source s JOIN mention m ON m.source_id = s.id
-                 WHERE s.key = ?1 AND m.native_id IN (SELECT value FROM json_each(?2)) AND m.side = 'customer'",
-            ] {
-                self.sql.each(sql, &[source.into(), ids[..].into()], |row| {
-                    known.insert((source, row.get(0)?), Label::parse(row.get(1)?));
+            for name in ["local_ref", "native_id"] {
+                let sql = format!(
+                    "SELECT m.{name}, {} FROM source s JOIN mention m ON m.source_id = s.id
+                     WHERE s.key = ?1 AND m.{name} IN (SELECT value FROM json_each(?2)) AND m.side <> 'other'",
+                    handed_down("m")
+                );
+                self.sql.each(&sql, &[source.into(), ids[..].into()], |row| {
+                    known.insert((source, row.get(0)?), row.get::<Option<&str>>(1)?.and_then(Label::parse));
                     Ok(())
                 })?;
             }

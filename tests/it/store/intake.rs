@@ -251,19 +251,23 @@ async fn what_caught_a_post_is_remembered_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parents_label_is_found_by_either_name_if_a_customer_wrote_it() {
+async fn a_parents_label_is_found_by_either_name_and_our_answer_hands_it_down() {
     on_both(async |shop| {
         shop.write(|tx| {
             take(tx, &Envelope { local_ref: Some("77".into()), ..post("1", "mira") })?;
-            take(tx, &Envelope { side: Side::Ours, ..post("2", "shop_kr") })
+            take(tx, &Envelope { side: Side::Ours, ..post("2", "shop_kr") })?;
+            take(tx, &Envelope { side: Side::Ours, parent: Some("77".into()), ..post("3", "shop_kr") })?;
+            take(tx, &Envelope { side: Side::Other, parent: Some("1".into()), ..post("4", "a_bot") })
         })
         .await;
-        let ask: Vec<(String, String)> = [(SQUARE, "1"), (SQUARE, "77"), (SQUARE, "2"), (SQUARE, "3"), ("town:other", "1")]
-            .iter()
-            .map(|(source, id)| ((*source).to_owned(), (*id).to_owned()))
-            .collect();
-        let labels = shop.read(move |reader| reader.labels(&ask)).await;
-        assert_eq!(labels, [Some(Label::Complaint), Some(Label::Complaint), None, None, None]);
+        let labels = async |source: &str, ids: &[&str]| {
+            let ask: Vec<_> = ids.iter().map(|id| (source.to_owned(), (*id).to_owned())).collect();
+            shop.read(move |reader| reader.labels(&ask)).await
+        };
+        let complaint = Some(Label::Complaint);
+        assert_eq!(labels(SQUARE, &["1", "77", "3"]).await, [complaint; 3]);
+        assert_eq!(labels(SQUARE, &["2", "4", "5"]).await, [None; 3]);
+        assert_eq!(labels("town:other", &["1"]).await, [None]);
     })
     .await;
 }
