@@ -382,6 +382,7 @@ pub struct Words {
     pub search_empty_plain: &'static str,
     pub more_than: &'static str,
     pub more_hint: &'static str,
+    pub behind_hint: &'static str,
     pub search_start: &'static str,
     pub search_help: &'static str,
     pub sort_best: &'static str,

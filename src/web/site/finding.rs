@@ -96,6 +96,15 @@ impl Console {
     }
 }
 
+/// Events that the index may be behind without a word: it follows within a second.
+const BEHIND: i64 = 5_000;
+
+/// The index lacks much of what the store has.
+fn behind(console: &Console) -> bool {
+    let newest = console.site.desk.store().follow().borrow().0;
+    newest - console.site.search.seq().0 > BEHIND
+}
+
 /// `GET /search`.
 pub(super) async fn page(
     State(console): State<Arc<Console>>,
@@ -109,6 +118,7 @@ pub(super) async fn page(
         q: asked.q.clone(),
         total: None,
         more: false,
+        behind: behind(&console),
         took: Duration::ZERO,
         widened: Vec::new(),
         hits: Vec::new(),

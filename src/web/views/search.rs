@@ -100,6 +100,8 @@ pub struct SearchPage {
     pub total: Option<u64>,
     /// There are more than `total`.
     pub more: bool,
+    /// The index is far behind the store: it was damaged or lost, and is built again.
+    pub behind: bool,
     /// How long it took.
     pub took: Duration,
     /// Words that find more than their letters: "튕김 → 튕겨, 튕겼".

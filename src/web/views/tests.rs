@@ -262,6 +262,7 @@ fn search(language: Language) -> SearchPage {
         q: "배송 지연".into(),
         total: Some(214),
         more: false,
+        behind: false,
         took: Duration::from_micros(6_100),
         widened: vec!["지연 → 지연돼, 지연됐".into()],
         hits: vec![hit(7_431), hit(7_118), folded],

@@ -318,6 +318,7 @@ pub const EN: Words = Words {
     search_empty_plain: "No result for '{q}'. Try fewer words.",
     more_than: "more than {posts}",
     more_hint: "Not all of them were counted. Narrow the search for exact numbers.",
+    behind_hint: "The index is being built again. Some posts cannot be found yet.",
     search_start: "What are you looking for? Type words to see past cases and their answers.",
     search_help: "Help",
     sort_best: "relevance",

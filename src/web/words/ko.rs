@@ -318,6 +318,7 @@ pub const KO: Words = Words {
     search_empty_plain: "‘{q}’ 결과가 없어요. 띄어쓰기를 빼거나 낱말을 줄여 보세요.",
     more_than: "{posts} 넘음",
     more_hint: "모두 세지는 않았어요. 조건을 더해 좁히면 정확한 수가 나와요.",
+    behind_hint: "색인을 다시 만들고 있어요. 아직 찾을 수 없는 글이 있어요.",
     search_start: "무엇을 찾을까요? 낱말을 넣으면 지난 사건과 답을 보여 드려요.",
     search_help: "도움말",
     sort_best: "관련순",
