@@ -59,7 +59,9 @@ pub async fn dead(bus: &Bus, desk: &Desk, reason: Option<&str>, seen: &(dyn Fn(u
             let ids: Arc<[i64]> = due.drain(..fitting(&due)).map(|letter| letter.id).collect();
             let asked = Arc::clone(&ids);
             let letters = desk.store().read(move |reader| reader.dead_bytes(&asked)).await?;
-            bus.append(letters.into_iter().map(|(id, bytes)| Entry::again(bytes, format!("dead/{id}"))).collect())
+            // Erased since it was listed: nothing is left of it either.
+            let letters = letters.into_iter().filter(|(_, bytes)| !bytes.is_empty());
+            bus.append(letters.map(|(id, bytes)| Entry::again(bytes, format!("dead/{id}"))).collect())
                 .await
                 .context("failed to append to the bus")?;
             // A crash before this line appends them once more, which stores nothing twice.
