@@ -30,11 +30,10 @@ pub struct ReplyId(pub i64);
 pub struct Seq(pub i64);
 
 /// Where a case stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Nobody has claimed it yet.
-    #[default]
     New,
     /// Somebody works on it.
     Open,

@@ -492,55 +492,8 @@ fn hostile_queries_are_answered_or_refused_by_the_parser() {
     search.apply(batch((1..=20).map(|id| post(id, "배송 지연 app crash 10")).collect(), 1)).unwrap();
     search.flush().unwrap();
     search.apply(batch((21..=40).map(|id| post(id, "배송 지연 app crash 10")).collect(), 2)).unwrap();
-    let pieces = [
-        "\"",
-        "(",
-        ")",
-        "-",
-        "*",
-        "~",
-        "~3",
-        ":",
-        " ",
-        " ",
-        " OR ",
-        " AND ",
-        "label:",
-        "reach:>",
-        "posted:",
-        "..",
-        "team:\"",
-        "배송",
-        "app",
-        "a",
-        "\\",
-        "[",
-        "]",
-        "{",
-        "}",
-        ".*",
-        "+",
-        "?",
-        "^",
-        "|",
-        "/",
-        "<",
-        ">",
-        "\0",
-        "\u{202e}",
-        "\u{200b}",
-        "😡",
-        "가\u{301}",
-        "ﬃ",
-        "İ",
-        "ß",
-        "9999999999999999999999",
-        "2026-11-01",
-        "text:",
-        "mention:1",
-        "';--",
-        "%",
-    ];
+    let pieces: Vec<String> = serde_json::from_str(include_str!("../../tests/search/hostile.json")).unwrap();
+    let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
     let mut dice = Dice(11);
     let mut answered = 0;
     for _ in 0..20_000 {

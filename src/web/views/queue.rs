@@ -238,7 +238,7 @@ pub struct QueuePage {
 }
 
 /// What a decision to claim needs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Peek {
     /// The case as a row.
     pub row: Row,

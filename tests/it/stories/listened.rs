@@ -1,75 +1,31 @@
 //! They did not write to us: a post that names the brand and mentions nobody is found by listening, its homonym is not.
 
-use std::sync::{Arc, Mutex};
-
-use axum::{Json, Router, extract::Query, routing::get};
 use moksori::{
     clock::{Clock, Time},
     connect::AccountConfig,
     staff::Role,
 };
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::words::{self, Posts};
 use crate::{kit, sources::Browser};
 
-/// A platform whose search knows words and nothing else: exclusions are ours to keep.
-const SQUARE: &str = r#"
-connector = "square"
-format = 1
-instance = "{{ account.host }}"
-recorded_queries = [{ name = "brand", text = "솔방울" }]
-
-[dialect]
-and = " "
-
-[map]
-native_id = "$.id"
-author_id = "$.by"
-text = "$.text"
-posted_at = "$.at"
-time_as = "unix_ms"
-
-[[stream]]
-name = "search"
-path = "/search"
-query = { q = "{{ query.text }}" }
-per_query = true
-records = "$.posts[*]"
-cursor = "$.id"
-order = "newest_first"
-
+/// What its search answers when a test of the file asks.
+const RECORDED: &str = r#"
 [[recorded]]
 path = "/search"
 body = '{"posts": []}'
 "#;
 
-type Posts = Arc<Mutex<Vec<Value>>>;
-
-/// Starts the platform; its newest post comes first.
-async fn square(posts: Posts) -> url::Url {
-    let search = move |Query(asked): Query<Vec<(String, String)>>| {
-        let posts = posts.lock().unwrap().clone();
-        let words: Vec<String> =
-            asked.iter().find(|(name, _)| name == "q").map_or("", |(_, q)| q).split(' ').map(str::to_owned).collect();
-        let has = |post: &&Value| words.iter().all(|word| post["text"].as_str().unwrap().contains(word.as_str()));
-        let found: Vec<Value> = posts.iter().rev().filter(has).cloned().collect();
-        async move { Json(json!({ "posts": found })) }
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    tokio::spawn(async move { axum::serve(listener, Router::new().route("/search", get(search))).await.unwrap() });
-    url
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_that_mentions_nobody_is_found_and_its_homonym_is_held_back() {
     let posts = Posts::default();
-    let base = square(Arc::clone(&posts)).await;
+    let base = words::serve(words::router(posts.clone())).await;
     let folder = tempfile::tempdir().unwrap();
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("connectors/mastodon.toml");
     std::fs::copy(root, folder.path().join("mastodon.toml")).unwrap();
-    std::fs::write(folder.path().join("square.toml"), SQUARE).unwrap();
+    std::fs::write(folder.path().join("square.toml"), words::file("square", "{{ account.host }}") + RECORDED).unwrap();
     let changes = |config: &mut moksori::config::Config| {
         config.connect.directory = folder.path().to_owned();
         let account = AccountConfig {

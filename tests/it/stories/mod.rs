@@ -7,3 +7,4 @@ mod hostile;
 mod listened;
 mod restarts;
 mod streamed;
+mod words;

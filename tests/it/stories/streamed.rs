@@ -7,7 +7,6 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
     body::{Body, Bytes},
     extract::Query,
     routing::get,
@@ -21,6 +20,7 @@ use moksori::{
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use super::words::{self, Posts};
 use crate::{
     kit::{self, Desk},
     sources::Browser,
@@ -29,31 +29,8 @@ use crate::{
 /// Longer than any pause of a test on a busy machine; shorter than a test may take.
 const HEARTBEAT: &str = "3s";
 
-const WIRE: &str = r#"
-connector = "wire"
-format = 1
-instance = "main"
-recorded_queries = [{ name = "brand", text = "솔방울" }]
-
-[dialect]
-and = " "
-
-[map]
-native_id = "$.id"
-author_id = "$.by"
-text = "$.text"
-posted_at = "$.at"
-time_as = "unix_ms"
-
-[[stream]]
-name = "search"
-path = "/search"
-query = { q = "{{ query.text }}" }
-per_query = true
-records = "$.posts[*]"
-cursor = "$.id"
-order = "newest_first"
-
+/// What its file has beside the search.
+const LIVE: &str = r#"
 [stream.live]
 kind = "ndjson"
 path = "/stream"
@@ -77,32 +54,20 @@ struct Wire {
     /// From where each connection went on, and its other end.
     lines: Arc<Mutex<Vec<(String, UnboundedSender<Piece>)>>>,
     /// What a search finds.
-    posts: Arc<Mutex<Vec<Value>>>,
+    posts: Posts,
 }
 
 impl Wire {
     async fn start(&self) -> url::Url {
-        let (lines, posts) = (self.lines.clone(), self.posts.clone());
-        let value = |asked: &[(String, String)], name: &str| {
-            asked.iter().find(|(one, _)| one == name).map(|(_, value)| value.clone()).unwrap_or_default()
-        };
-        let search = move |Query(asked): Query<Vec<(String, String)>>| {
-            let words = value(&asked, "q");
-            let has = |post: &&Value| words.split(' ').all(|word| post["text"].as_str().unwrap().contains(word));
-            let found: Vec<Value> = posts.lock().unwrap().iter().rev().filter(has).cloned().collect();
-            async move { Json(json!({ "posts": found })) }
-        };
+        let lines = self.lines.clone();
         let open = move |Query(asked): Query<Vec<(String, String)>>| {
             let (say, heard) = unbounded_channel::<Piece>();
-            lines.lock().unwrap().push((value(&asked, "after"), say));
+            let after = asked.into_iter().find(|(name, _)| name == "after").map(|(_, after)| after).unwrap_or_default();
+            lines.lock().unwrap().push((after, say));
             let pieces = stream::unfold(heard, |mut heard| async { heard.recv().await.map(|piece| (piece, heard)) });
             async move { Body::from_stream(pieces) }
         };
-        let router = Router::new().route("/search", get(search)).route("/stream", get(open));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        url
+        words::serve(words::router(self.posts.clone()).route("/stream", get(open))).await
     }
 
     /// Says something on the newest connection.
@@ -122,7 +87,7 @@ impl Wire {
 }
 
 fn post(id: &str, text: &str, at: Time) -> Value {
-    json!({ "id": id, "by": format!("author-{id}"), "text": text, "at": at.0 })
+    words::post(id, &format!("author-{id}"), text, at.0)
 }
 
 fn line(seq: u64, post: &Value) -> String {
@@ -140,7 +105,11 @@ async fn what_a_platform_sends_as_lines_comes_in_as_it_is_said_and_nothing_is_lo
     let folder = tempfile::tempdir().unwrap();
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("connectors/mastodon.toml");
     std::fs::copy(root, folder.path().join("mastodon.toml")).unwrap();
-    std::fs::write(folder.path().join("wire.toml"), WIRE.replace("HEARTBEAT", HEARTBEAT)).unwrap();
+    std::fs::write(
+        folder.path().join("wire.toml"),
+        [words::file("wire", "main"), LIVE.replace("HEARTBEAT", HEARTBEAT)].concat(),
+    )
+    .unwrap();
     let changes = |config: &mut moksori::config::Config| {
         config.connect.directory = folder.path().to_owned();
         let listen = |name: &str, text: &str| Listen { name: name.into(), text: text.into() };
