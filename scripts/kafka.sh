@@ -131,7 +131,7 @@ PROPERTIES
         users+=(--add-scram "$mechanism=[name=moksori,password=sample-password]")
     done
     "${jvm[@]}" kafka.tools.StorageTool format -c "$dir/server.properties" "${users[@]}" \
-        -t "$(head -c16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" >"$dir/log.txt" 2>&1 ||
+        "--cluster-id=$(head -c16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" >"$dir/log.txt" 2>&1 ||
         die "formatting $dir failed: $(tail -n1 "$dir/log.txt")"
 }
 
