@@ -97,7 +97,7 @@ const plain = {
 	KeyG: () => { going = performance.now(); return true; },
 };
 for (let n = 1; n <= 5; n += 1) plain[`Digit${n}`] = () => press(String(n));
-for (const key of 'utly') plain[`Key${key.toUpperCase()}`] = () => (menuOfRow(key), true);
+for (const key of 'utlyh') plain[`Key${key.toUpperCase()}`] = () => (menuOfRow(key), true);
 for (const key of 'rnezax') plain[`Key${key.toUpperCase()}`] = () => press(key);
 const repeats = new Set(['KeyJ', 'KeyK', 'ArrowDown', 'ArrowUp']);
 

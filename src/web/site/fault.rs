@@ -203,10 +203,13 @@ fn shape(path: &str, headers: &HeaderMap) -> Shape {
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
     if path.starts_with("/api/") {
         Shape::Json
-    } else if accepts.contains("text/event-stream") || path.starts_with("/live") {
+    } else if path.starts_with("/live") {
         Shape::Bare
     } else if headers.contains_key("hx-request") {
+        // Also when it would take a stream, as each of htmx's requests says.
         Shape::Toast
+    } else if accepts.contains("text/event-stream") {
+        Shape::Bare
     } else if accepts.contains("text/html") || accepts.contains("*/*") {
         Shape::Page
     } else {

@@ -211,8 +211,12 @@ impl Shop {
     }
 
     async fn form(&self, path: &str, who: &Who, fields: &str, language: &str) -> Got {
-        let headers =
-            [("content-type", "application/x-www-form-urlencoded"), ("hx-request", "true"), ("accept-language", language)];
+        let headers = [
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("hx-request", "true"),
+            ("accept-language", language),
+            ("accept", "text/html, text/event-stream"),
+        ];
         self.ask(Method::POST, path, Some(who), &headers, &format!("csrf={}&{fields}", who.csrf)).await
     }
 

@@ -5,6 +5,7 @@ mod learning;
 mod proxy;
 mod screenshots;
 mod story;
+mod turns;
 
 use std::{
     io::{BufRead, BufReader},

@@ -94,7 +94,7 @@ async fn furnish(desk: &kit::Desk) {
     }
 }
 
-async fn picture(driver: &WebDriver, target: Option<&Path>, page: &str, lang: &str, theme: &str, width: u32) {
+pub async fn picture(driver: &WebDriver, target: Option<&Path>, page: &str, lang: &str, theme: &str, width: u32) {
     let wide = driver.execute("return document.documentElement.scrollWidth - window.innerWidth", Vec::new()).await.unwrap();
     assert!(wide.json().as_i64() <= Some(0), "{page} in {lang} scrolls sideways at {width} px by {}", wide.json());
     if let Some(target) = target {
