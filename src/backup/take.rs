@@ -2,7 +2,8 @@
 //!
 //! The store comes first, the log after it: so the log's copy has everything that the store's position still
 //! needs and every cursor names. What came into the log in between is read again from there, which is a no-op
-//! for the store.
+//! for the store. Deleted texts are taken out of the log before or after, never between the two: a post that came
+//! and went meanwhile would be missing from both copies.
 
 use std::{
     path::{Path, PathBuf},
@@ -103,19 +104,24 @@ async fn make(order: Order, log: Option<&Bus>, clock: &Clock) -> Result<Manifest
     let log = log.and_then(Bus::embedded);
     let oldest = log.map_or(0, |log| log.start().0);
     let data = order.data.clone();
+    let whole = match log {
+        Some(open) => Some((open, open.keep_whole().await)),
+        None => None,
+    };
     let copy = spawn_blocking(move || {
         drop(files::create(&store)?);
         queue::snapshot(&data, &store).context("failed to copy the store")
     })
     .await??;
-    let names = match log {
-        Some(open) => open.snapshot(&place).await,
+    let names = match &whole {
+        Some((open, whole)) => open.snapshot(&place, whole).await,
         None => {
             let from = order.data.join("bus");
             spawn_blocking(move || if from.exists() { Embedded::copy_closed(&from, &place) } else { Ok(Vec::new()) }).await?
         }
     };
     let names = names.context("failed to copy the log")?;
+    drop(whole);
     let unread = copy.marks.iter().find(|(consumer, ..)| consumer == CONSUMER).map_or(0, |(.., mark)| mark.next);
     if log.map_or(0, |log| log.start().0) > unread.max(oldest) {
         bail!("the log let records go that the copy of the store had not read: take the backup again");

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use serde::Deserialize;
 
 use super::{
-    Error, Position, Shared,
+    Error, Position, Shared, Whole,
     chunk::{self, Chunk},
     day, held,
 };
@@ -49,8 +49,7 @@ impl Posts {
 
 /// Erases from every file. Runs beside the writer on connections of its own, one row a transaction, so
 /// that appends hardly wait.
-pub(super) fn erase(shared: &Shared, posts: &Posts) -> Result<usize, Error> {
-    let _one_at_a_time = held(&shared.erasing);
+pub(super) fn erase(shared: &Shared, posts: &Posts, _alone: &Whole) -> Result<usize, Error> {
     let days = held(&shared.days).clone();
     let mut erased = 0;
     for day in days {

@@ -52,6 +52,11 @@ pub struct Embedded {
     commands: mpsc::Sender<Command>,
 }
 
+/// Nothing is taken out of the log while this is held.
+pub struct Whole {
+    _held: tokio::sync::OwnedMutexGuard<()>,
+}
+
 /// What the writer thread and the readers both see.
 struct Shared {
     dir: PathBuf,
@@ -64,7 +69,8 @@ struct Shared {
     recent: Mutex<Recent>,
     /// The connection of the last read from the disk, and the file it is open on.
     reader: Mutex<Option<(PathBuf, Connection)>>,
-    erasing: Mutex<()>,
+    /// Held by whoever takes records out, or copies the files and needs them whole.
+    erasing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Shared {
@@ -101,7 +107,7 @@ impl Embedded {
             end: watch::Sender::new(end),
             days: Mutex::new(days),
             reader: Mutex::new(None),
-            erasing: Mutex::new(()),
+            erasing: Arc::default(),
         });
         let (commands, receiver) = mpsc::channel(PENDING_APPENDS);
         writer::start(Arc::clone(&shared), log, clock, receiver).map_err(Error::directory(dir))?;
@@ -185,8 +191,8 @@ impl Embedded {
             return Ok(0);
         }
         let posts = erase::Posts::new(posts)?;
-        let shared = Arc::clone(&self.shared);
-        let erased = blocking(move || erase::erase(&shared, &posts)).await?;
+        let (shared, alone) = (Arc::clone(&self.shared), self.keep_whole().await);
+        let erased = blocking(move || erase::erase(&shared, &posts, &alone)).await?;
         self.shared.metrics.erased.inc_by(u64::try_from(erased).unwrap_or(0));
         Ok(erased)
     }
@@ -201,14 +207,19 @@ impl Embedded {
         self.ask(Command::Retain { unread, done }, answer).await
     }
 
-    /// Copies the log's files into the directory `to` while others append; returns their names. Erasing waits
-    /// for one file at a time.
+    /// Has whoever erases wait until what this returns is dropped: a copy of the store that is taken meanwhile and
+    /// a later copy of the log agree about which posts there were.
+    pub async fn keep_whole(&self) -> Whole {
+        Whole { _held: Arc::clone(&self.shared.erasing).lock_owned().await }
+    }
+
+    /// Copies the log's files into the directory `to` while others append; returns their names.
     ///
     /// # Errors
     /// When a file cannot be read or written; [`Error::Full`] when there is no space.
-    pub async fn snapshot(&self, to: &Path) -> Result<Vec<String>, Error> {
+    pub async fn snapshot(&self, to: &Path, _whole: &Whole) -> Result<Vec<String>, Error> {
         let (shared, to) = (Arc::clone(&self.shared), to.to_owned());
-        blocking(move || snapshot::copy(&shared.dir, &to, || held(&shared.erasing))).await
+        blocking(move || snapshot::copy(&shared.dir, &to)).await
     }
 
     /// Copies the files of a log that nobody has open. Blocks.
@@ -216,7 +227,7 @@ impl Embedded {
     /// # Errors
     /// Those of [`Embedded::snapshot`].
     pub fn copy_closed(dir: &Path, to: &Path) -> Result<Vec<String>, Error> {
-        snapshot::copy(dir, to, || ())
+        snapshot::copy(dir, to)
     }
 
     /// The writer runs.

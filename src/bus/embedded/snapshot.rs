@@ -6,14 +6,12 @@ use rusqlite::OpenFlags;
 
 use super::{Error, day};
 
-/// Copies the day files of `dir` into `to`, oldest first, each of one moment; returns their names. What `hold`
-/// gives is held while a file is copied, so that nobody waits for the copy with the file's lock in hand.
-pub(super) fn copy<T>(dir: &Path, to: &Path, hold: impl Fn() -> T) -> Result<Vec<String>, Error> {
+/// Copies the day files of `dir` into `to`, oldest first, each of one moment; returns their names.
+pub(super) fn copy(dir: &Path, to: &Path) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     for date in day::dates(dir)? {
         let name = day::name(date);
         let (from, to) = (dir.join(&name), to.join(&name));
-        let _held = hold();
         match day::connect(&from, OpenFlags::empty()) {
             // Retention was faster.
             Err(_) if !from.exists() => continue,

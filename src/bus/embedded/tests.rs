@@ -387,6 +387,22 @@ async fn erasing_leaves_no_trace_of_the_text() {
     assert_eq!(texts(&bus.read(Position(6), 10).await.unwrap()), ["later"]);
 }
 
+#[tokio::test]
+async fn nothing_is_erased_while_the_store_and_the_log_are_copied() {
+    let (dir, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let bus = open(dir.path());
+    bus.append(records(&[r#"{"source":"a","native_id":"1"}"#])).await.unwrap();
+    let keys = [("a".to_owned(), "1".to_owned())];
+    let whole = bus.keep_whole().await;
+    let mut erasing = pin!(bus.erase(&keys));
+    assert!(waits(erasing.as_mut()));
+    bus.snapshot(copies.path(), &whole).await.unwrap();
+    drop(whole);
+    assert_eq!(erasing.await.unwrap(), 1);
+    let copy = open(copies.path());
+    assert_eq!(texts(&copy.read(Position(0), 10).await.unwrap()), [r#"{"source":"a","native_id":"1"}"#]);
+}
+
 #[test]
 fn what_was_erased_during_a_commit_does_not_come_back_into_memory() {
     let mut recent = Recent::new(1_000);

@@ -129,7 +129,7 @@ pub async fn until_page(driver: &WebDriver, what: &str, script: &str) -> Duratio
         if answer.json().as_bool() == Some(true) {
             return start.elapsed();
         }
-        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        assert!(start.elapsed() < Duration::from_secs(90), "waited in vain until {what}");
         crate::kit::breathe().await;
     }
 }

@@ -16,6 +16,8 @@ struct Line {
     instead: Mutex<Vec<(&'static str, &'static str)>>,
     /// `Last-Event-ID` of each stream that was asked for.
     streams: Mutex<Vec<Option<String>>>,
+    /// How many of them run.
+    running: watch::Sender<usize>,
     cut: watch::Sender<bool>,
     held: watch::Sender<bool>,
 }
@@ -34,6 +36,7 @@ impl Proxy {
         let line = Line {
             instead: Mutex::default(),
             streams: Mutex::default(),
+            running: watch::Sender::new(0),
             cut: watch::Sender::new(false),
             held: watch::Sender::new(false),
         };
@@ -53,8 +56,11 @@ impl Proxy {
     }
 
     /// While cut, running streams have ended and new ones are hung up on.
-    pub fn cut_streams(&self, cut: bool) {
+    pub async fn cut_streams(&self, cut: bool) {
         self.line.cut.send_replace(cut);
+        if cut {
+            drop(self.line.running.subscribe().wait_for(|running| *running == 0).await);
+        }
     }
 
     /// While held, what is posted reaches the app and its answer waits.
@@ -65,6 +71,22 @@ impl Proxy {
     /// `Last-Event-ID` of each stream that was asked for so far.
     pub fn streams(&self) -> Vec<Option<String>> {
         self.line.streams.lock().unwrap().clone()
+    }
+}
+
+/// Counts a stream while it runs.
+struct Running<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Running<'a> {
+    fn new(running: &'a watch::Sender<usize>) -> Running<'a> {
+        running.send_modify(|running| *running += 1);
+        Running(running)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running -= 1);
     }
 }
 
@@ -101,6 +123,7 @@ async fn carry(mut browser: TcpStream, app: std::net::SocketAddr, line: Arc<Line
         return browser.write_all(answer.as_bytes()).await;
     }
     let mut cut = line.cut.subscribe();
+    let _running = stream.then(|| Running::new(&line.running));
     if stream && *cut.borrow() {
         return Ok(());
     }

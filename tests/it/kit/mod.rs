@@ -130,7 +130,8 @@ impl Desk {
     /// Waits, in real time, until `look` finds what it looks for. The hand clock ticks a quarter of a
     /// second at each look, so that what polls polls.
     pub async fn until<T>(&self, what: &str, look: impl AsyncFn(&Desk) -> Option<T>) -> T {
-        for _ in 0..1_500 {
+        // A minute: a busy machine is no fault.
+        for _ in 0..6_000 {
             if let Some(found) = look(self).await {
                 return found;
             }
