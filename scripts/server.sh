@@ -1,4 +1,4 @@
-# What the scripts that run a server of one's own share; sourced by them, with their name in $name.
+# What the scripts that fetch or run a program of others share; sourced by them, with their name in $name.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -41,6 +41,35 @@ serve() {
     fi
     echo "$name: $words" >&2
     exec "$@"
+}
+
+# unpack PACKAGE PROGRAM: downloads a package of Debian's $suite and unpacks it into $cache, without installing it, unless
+# `works $cache` says that its program is there. Into a folder of its own, renamed when it is whole: two may fetch at once,
+# and the first one stays.
+unpack() {
+    local package=$1 program=$2
+    if works "$cache"; then
+        return
+    fi
+    command -v apt-get >/dev/null && command -v dpkg >/dev/null || die "$package comes from Debian's packages, and this is no Debian" 69
+    local keys=/usr/share/keyrings/debian-archive-keyring.gpg
+    [[ -r $keys ]] || die "debian-archive-keyring is missing" 69
+    mkdir -p "${cache%/*}"
+    new=$(mktemp -d "$cache.XXXXXX")
+    trap 'rm -rf "$new"' EXIT
+    mkdir -p "$new/apt/lists/partial" "$new/apt/cache/archives/partial"
+    echo "deb [signed-by=$keys] http://deb.debian.org/debian $suite main" >"$new/apt/sources.list"
+    # The machine's own sources and lists are left as they are.
+    local apt=(apt-get -q -o Dir::Etc::SourceList="$new/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::State::Lists="$new/apt/lists" -o Dir::Cache="$new/apt/cache" -o APT::Sandbox::User="$(id -un)"
+        -o Acquire::Languages=none)
+    { "${apt[@]}" update && cd "$new/apt" && "${apt[@]}" download "$package"; } >"$new/log.txt" 2>&1 ||
+        die "apt-get could not fetch $package of $suite: $(tail -n1 "$new/log.txt")" 69
+    dpkg -x "$new/apt/$package"_*.deb "$new"
+    rm -r "$new/apt" "$new/log.txt"
+    works "$new" || die "$package does not run here: $("$new/$program" --version 2>&1 | head -n1)" 69
+    chmod 755 "$new"
+    mv -T "$new" "$cache" 2>/dev/null || [[ -x $cache/$program ]] || die "$cache is in the way; delete it"
 }
 
 # fetch_or_run COMMAND ARGS...: the commands of a script that has functions of these names.

@@ -45,7 +45,7 @@ for purpose in "${@:-build}"; do
         need "command -v java" default-jre-headless
         need "command -v mvn" maven
         need "$here/postgres.sh check" postgresql
-        fetched+=(kafka snac isso)
+        fetched+=(kafka snac isso promtool)
         # The servers that the connector files are tried on: one is Debian's, one Python's.
         need "python3 -c 'import ensurepip, venv'" python3 python3-venv
         ;;

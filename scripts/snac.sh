@@ -20,30 +20,8 @@ works() {
     [[ $("$1/usr/bin/snac" 2>&1) == "snac 2"* ]]
 }
 
-# Into a folder of its own, renamed when it is whole: two may fetch at once, and the first one stays.
 fetch() {
-    if works "$cache"; then
-        return
-    fi
-    command -v apt-get >/dev/null && command -v dpkg >/dev/null || die "snac2 comes from Debian's packages, and this is no Debian" 69
-    keys=/usr/share/keyrings/debian-archive-keyring.gpg
-    [[ -r $keys ]] || die "debian-archive-keyring is missing" 69
-    mkdir -p "${cache%/*}"
-    new=$(mktemp -d "$cache.XXXXXX")
-    trap 'rm -rf "$new"' EXIT
-    mkdir -p "$new/apt/lists/partial" "$new/apt/cache/archives/partial"
-    echo "deb [signed-by=$keys] http://deb.debian.org/debian $suite main" >"$new/apt/sources.list"
-    # The machine's own sources and lists are left as they are.
-    local apt=(apt-get -q -o Dir::Etc::SourceList="$new/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o Dir::State::Lists="$new/apt/lists" -o Dir::Cache="$new/apt/cache" -o APT::Sandbox::User="$(id -un)"
-        -o Acquire::Languages=none)
-    { "${apt[@]}" update && cd "$new/apt" && "${apt[@]}" download snac2; } >"$new/log.txt" 2>&1 ||
-        die "apt-get could not fetch snac2 of $suite: $(tail -n1 "$new/log.txt")" 69
-    dpkg -x "$new"/apt/snac2_*.deb "$new"
-    rm -r "$new/apt" "$new/log.txt"
-    works "$new" || die "snac2 does not run here: $("$new/usr/bin/snac" 2>&1 | head -n1)" 69
-    chmod 755 "$new"
-    mv -T "$new" "$cache" 2>/dev/null || [[ -x $cache/usr/bin/snac ]] || die "$cache is in the way; delete it"
+    unpack snac2 usr/bin/snac
 }
 
 # A fresh server asks for its address, port, name, a prefix and an admin's address; and is meant for TLS in front of it.

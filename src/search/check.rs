@@ -15,7 +15,6 @@ use super::{
     table::IdHasher,
     tokens::{Atom, Cutter},
 };
-use crate::mention::MentionId;
 
 /// How much dearer the reading with the word may be than the cheapest, by the number of its syllables.
 const MARGIN: [i32; 4] = [0, 10, 60, 110];
@@ -131,7 +130,7 @@ impl Mark {
 
 /// What the lexicon has said of words in other texts: it is asked the same again and again.
 #[derive(Default)]
-pub(super) struct Memo(RefCell<HashMap<MentionId, i32, BuildHasherDefault<IdHasher>>>);
+pub(super) struct Memo(RefCell<HashMap<i64, i32, BuildHasherDefault<IdHasher>>>);
 
 impl Memo {
     /// What `weigh` says of a place in a run, asked for `what`.
@@ -139,7 +138,7 @@ impl Memo {
         let mix = |key: u64, part: u64| (key.rotate_left(26) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let place = (from as u64) << 40 | (to as u64) << 32 | u64::from(what);
         let key = chars.iter().fold(mix(0, place), |key, char| mix(key, u64::from(u32::from(*char))));
-        *self.0.borrow_mut().entry(MentionId(key.cast_signed())).or_insert_with(weigh)
+        *self.0.borrow_mut().entry(key.cast_signed()).or_insert_with(weigh)
     }
 }
 

@@ -486,6 +486,30 @@ fn the_tail_and_the_index_give_the_same_answers() {
 }
 
 #[test]
+fn a_page_stops_looking_when_it_has_seen_what_an_export_takes_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (search, _) = open(dir.path());
+    let most = i64::try_from(find::MOST).unwrap();
+    let posts = |ids: std::ops::RangeInclusive<i64>| ids.map(|id| post(id, "late")).collect();
+    search.apply(batch(posts(1..=1_000), 1)).unwrap();
+    search.flush().unwrap();
+    let query = "late".parse().unwrap();
+    let ask = |order, last: i64| {
+        let page = search.find_page(&query, &scope(), order, Page { offset: 0, limit: 10 }, &[]).unwrap();
+        let first = if order == Order::Oldest { (1..=10).collect::<Vec<_>>() } else { (last - 9..=last).rev().collect() };
+        assert_eq!(page.hits.iter().map(|hit| hit.mention.0).collect::<Vec<_>>(), first, "{order:?}");
+        (page.total, page.more)
+    };
+    assert_eq!(ask(Order::Newest, 1_000), (1_000, false));
+    search.apply(batch(posts(1_001..=1_000 + most), 2)).unwrap();
+    search.flush().unwrap();
+    assert_eq!(ask(Order::Newest, 1_000 + most), (find::MOST, true));
+    // The old ones come first here, and do not suffice.
+    assert_eq!(ask(Order::Oldest, 1_000 + most), (1_000 + find::MOST, false));
+    assert_eq!(found(&search, "late", Order::Newest).total, 1_000 + find::MOST, "who asks for all gets all");
+}
+
+#[test]
 fn hostile_queries_are_answered_or_refused_by_the_parser() {
     let dir = tempfile::tempdir().unwrap();
     let (search, _) = open(dir.path());

@@ -4,13 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    process::Command,
 };
 
 use moksori::config::Config;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::{catalogue::stages, tidy::files};
+use crate::{catalogue::stages, kit::engines::have, tidy::files};
 
 fn json(path: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -37,6 +38,35 @@ fn alerts_and_dashboards_speak_of_metrics_that_exist() {
         }
     }
     assert!(named.len() > 20, "{named:?}");
+}
+
+/// In Prometheus' own words: `deploy/prometheus/alerts_test.yml` says when which alert must be raised.
+#[test]
+fn alerts_are_raised_when_they_must_be() {
+    let promtool = Path::new("scripts/promtool.sh");
+    let fetched = Command::new(promtool).arg("fetch").output().unwrap();
+    let why = String::from_utf8_lossy(&fetched.stderr).trim().to_owned();
+    let there = if fetched.status.success() { Ok(()) } else { Err(why) };
+    if have("the alerts", &there).is_none() {
+        return;
+    }
+    let read = |name: &str| fs::read_to_string(format!("deploy/prometheus/{name}")).unwrap();
+    let (alerts, tests) = (read("alerts.yml"), read("alerts_test.yml"));
+    for (_, alert) in alerts.lines().filter_map(|line| line.split_once("- alert: ")) {
+        let asked = format!("alertname: {alert}\n");
+        let mut answers = tests.split(&asked).skip(1);
+        assert!(answers.any(|answer| answer.trim_start().starts_with("exp_alerts")), "no test raises {alert}");
+    }
+    for words in [["test", "rules", "alerts_test.yml"], ["check", "config", "prometheus.yml"]] {
+        let output = Command::new(fs::canonicalize(promtool).unwrap())
+            .arg("run")
+            .args(words)
+            .current_dir("deploy/prometheus")
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+    }
 }
 
 #[test]

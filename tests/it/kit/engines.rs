@@ -116,7 +116,7 @@ impl Server {
 }
 
 /// Hands out the engine, or says aloud that the test of `what` is skipped.
-pub fn have<E>(what: &str, engine: &'static Result<E, String>) -> Option<&'static E> {
+pub fn have<'e, E>(what: &str, engine: &'e Result<E, String>) -> Option<&'e E> {
     let ci = env::var("CI").as_deref() == Ok("true");
     engine.as_ref().map_err(|why| skip(what, why, ci)).ok()
 }
