@@ -380,19 +380,6 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Cases with a clock that fires by `now`: those past a deadline first, then the soonest.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn cases_to_fire(&self, now: Time, limit: u32) -> Result<Vec<CaseId>, Error> {
-        self.sql.all(
-            "SELECT case_id FROM clock WHERE next_fire_at <= ?1 GROUP BY case_id
-             ORDER BY min(CASE WHEN deadline_at <= ?1 THEN 0 ELSE 1 END), min(next_fire_at) LIMIT ?2",
-            &[now.0.into(), limit.into()],
-            |row| Ok(CaseId(row.get(0)?)),
-        )
-    }
-
     /// Writes a note, or the reason of a hand-over.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What the pages and the API read: queues in order, one case whole, counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Case, Error, Event, Reader, Reply,
@@ -542,6 +542,26 @@ impl Reader<'_> {
         let next: Option<i64> =
             self.sql.one("SELECT min(next_fire_at) FROM clock WHERE next_fire_at IS NOT NULL", &[], |row| row.get(0))?;
         Ok(next.map(Time))
+    }
+
+    /// Cases with a clock that fires by `now`: those past a deadline first, then the soonest. Each question ends at its
+    /// limit: hundreds of thousands may be due at once.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn cases_to_fire(&self, now: Time, limit: u32) -> Result<Vec<CaseId>, Error> {
+        let (mut due, mut seen) = (Vec::new(), HashSet::new());
+        for past in ["deadline_at <= ?1", "deadline_at > ?1"] {
+            let sql = format!("SELECT case_id FROM clock WHERE next_fire_at <= ?1 AND {past} ORDER BY next_fire_at LIMIT ?2");
+            let rows = self.sql.all(&sql, &[now.0.into(), limit.into()], |row| Ok(CaseId(row.get(0)?)))?;
+            let ended = rows.len() < limit as usize;
+            due.extend(rows.into_iter().filter(|case| seen.insert(*case)));
+            if !ended {
+                break;
+            }
+        }
+        due.truncate(limit as usize);
+        Ok(due)
     }
 
     /// Counts of the whole desk.

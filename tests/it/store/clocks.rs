@@ -130,7 +130,8 @@ async fn cases_fire_soonest_first_each_once_and_no_more_than_asked_for() {
         })
         .await;
         assert_eq!(shop.read(|reader| reader.next_fire()).await, Some(minutes_after_noon(1)));
-        let due = async |minutes, limit| shop.write(move |tx| tx.cases_to_fire(minutes_after_noon(minutes), limit)).await;
+        let due =
+            async |minutes, limit| shop.read(move |reader| reader.cases_to_fire(minutes_after_noon(minutes), limit)).await;
         assert!(due(0, 10).await.is_empty());
         assert_eq!(due(1, 10).await, [twice], "at its time it is due");
         assert_eq!(due(8, 10).await, [twice, soon]);
