@@ -32,7 +32,8 @@ impl Error {
 /// When `filter` is not one, or logging was started before.
 pub fn init(filter: Option<&str>, json: bool) -> Result<(), Error> {
     let filter = EnvFilter::try_new(filter.unwrap_or("info")).map_err(Error::Filter)?;
-    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter);
+    // A line that cannot be written is lost. To say so would need standard error, and to fail at that ends the thread.
+    let lines = tracing_subscriber::fmt().with_writer(io::stderr).log_internal_errors(false).with_env_filter(filter);
     let started =
         if json || !io::stderr().is_terminal() { lines.json().flatten_event(true).try_init() } else { lines.try_init() };
     started.map_err(|_twice| Error::Twice)

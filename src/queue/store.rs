@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
@@ -72,7 +73,10 @@ impl JobQueue {
 
     fn serve(&self, writer: &mut Writer) {
         while let Some(job) = self.next() {
-            job(writer);
+            // Whoever waits for this one is told that the store is closed; the others must not wait for ever.
+            if catch_unwind(AssertUnwindSafe(|| job(writer))).is_err() {
+                writer.begin_anew();
+            }
         }
     }
 
@@ -361,4 +365,24 @@ fn apart<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, E
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     let started = std::thread::Builder::new().name(name.into()).spawn(body);
     started.map_err(|source| Error::File { path: name.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crash_between_transactions_stops_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let store = Store::open(dir.path(), Config::sqlite(1, 1_024), Clock::System, metrics).unwrap();
+        for urgency in [Urgency::Person, Urgency::Batch] {
+            assert!(store.persons.add(urgency, Box::new(|_| panic!("a sample crash"))));
+            let done: Result<i32, Error> = store.write(urgency, |_| Ok(7)).await;
+            assert_eq!(done.unwrap(), 7);
+        }
+        tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    }
 }

@@ -30,6 +30,14 @@ pub(super) struct Memory {
     pub(super) tombstones: bool,
 }
 
+impl Memory {
+    /// Ids may have been given by a transaction that was rolled back; that there are tombstones is always right to believe.
+    fn forget(&mut self) {
+        self.sources.clear();
+        self.policies.clear();
+    }
+}
+
 /// The one who writes, with a connection of its own.
 pub(super) struct Writer {
     /// None once it is lost, until the next transaction.
@@ -79,6 +87,12 @@ impl Writer {
             self.metrics.retried.inc();
             std::thread::sleep(back_off(tries, Duration::from_millis(200)));
         }
+    }
+
+    /// Leaves a connection in whatever state a crash left it, and all that was remembered of it.
+    pub(super) fn begin_anew(&mut self) {
+        self.sql = None;
+        self.memory.forget();
     }
 
     fn connect(&mut self) -> Result<(), Error> {
@@ -146,8 +160,7 @@ impl Writer {
             Err(error) => {
                 timer.stop_and_discard();
                 self.metrics.rollbacks.inc();
-                self.memory.sources.clear();
-                self.memory.policies.clear();
+                self.memory.forget();
                 sql.roll_back();
                 Err(error)
             }

@@ -31,6 +31,8 @@ pub struct Start<'a> {
     pub environment: Vec<(String, String)>,
     /// What it does, of what there is to do; everything otherwise.
     pub roles: Option<&'a str>,
+    /// Its log has no room for a single line.
+    pub mute: bool,
 }
 
 /// A running desk of its own.
@@ -53,7 +55,9 @@ impl Child {
         command.args(start.roles.iter().flat_map(|roles| ["--roles", roles]));
         command.envs(start.environment.iter().cloned());
         let started_at = Clock::System.now();
-        let process = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let file = File::create(&log).unwrap();
+        let stderr = if start.mute { File::options().write(true).open("/dev/full").unwrap() } else { file };
+        let process = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         Child { process, log, started_at, address: None }
     }
 

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{
     Engines, Line,
     child::{Child, Person, Start},
-    ledger::{Dice, Ledger, USUAL},
+    ledger::{Dice, EVERY, Ledger, USUAL},
     shim::Disk,
     shop::{PATIENCE, Shop, dice, until},
     sized,
@@ -66,6 +66,22 @@ async fn r9_a_full_disk_stops_the_intake_not_the_readers_and_space_is_all_it_nee
         .print();
     assert!(slowest < Duration::from_secs(60), "{slowest:?}; 30 s are allowed");
     assert_eq!(told, rounds, "the log does not say that the disk is full");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r9_a_log_file_without_room_stops_nothing() {
+    let mut dice = dice("R9 log");
+    let Some(shop) = Shop::open("R9 log", Engines::Embedded, QUICK) else { return };
+    let mut ledger = shop.ledger(300, USUAL, &mut dice);
+    let mut child = Child::start(&shop.path, &Start { mute: true, ..Start::default() });
+    ledger.write_rest(&mut dice);
+    let alive = ledger.alive() as u64;
+    until(&mut child, "all posts are found", PATIENCE, async |_| (shop.total(EVERY).await? == alive).then_some(())).await;
+    // What is worth a line: a platform's file that cannot be read any more, a command that is none.
+    fs::remove_file(shop.dir().join("posts.jsonl")).unwrap();
+    assert!(shop.command("fly", serde_json::json!({})).await.is_err());
+    let (status, _) = child.terminate().await;
+    assert!(status.success(), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
