@@ -28,7 +28,7 @@ use crate::{
     case::{Actor, CaseId, EventKind, ReplyId},
     clock::Time,
     desk::{HandOver, LabelBefore, NewReply},
-    mention::Label,
+    mention::{Label, MentionId},
     queue::{Owner, QueueFilter},
     sla::PauseReason,
     staff::{Action, AgentId, Viewer, authorize},
@@ -56,6 +56,8 @@ pub(super) struct Fields {
     despite_colleague: Option<String>,
     reply: Option<i64>,
     event: Option<i64>,
+    /// The masked post that somebody asks to see.
+    post: Option<i64>,
     disposition: Option<String>,
     r#for: Option<String>,
 }
@@ -142,6 +144,10 @@ impl Console {
                 };
                 desk.wait_for(viewer, id, reason).await?;
                 (Did::Wait, None)
+            }
+            "reveal" => {
+                desk.reveal(viewer, id, MentionId(fields.post.ok_or(Fault::Empty)?)).await?;
+                (Did::Reveal, None)
             }
             "go-on" => {
                 desk.go_on(viewer, id).await?;
@@ -306,10 +312,22 @@ pub(super) async fn run(
     let number = number_of(&number)?;
     let typed = fields.text.clone();
     let kept = typed.clone().filter(|_| !visit.htmx);
+    let (session, case) = (visit.token.stored(), CaseId(number));
+    if let Some(post) = fields.post.filter(|_| name == "reveal") {
+        // Before the event: what is pushed because of it must show the post already.
+        console.revealed.show(session, case, MentionId(post), console.site.desk.clock().now());
+    }
     match console.command(&visit.viewer, number, &name, fields).await {
         Ok(outcome) if visit.htmx => {
             let parts = console.parts(&visit, number, outcome.done.flash(visit.taste.language.words())).await?;
             Ok(axum::response::Html(parts).into_response())
+        }
+        // Nothing to go back to: the page that shows it is the answer, and is gone when it is left.
+        Ok(outcome) if name == "reveal" => {
+            let mut desktop = console.desktop(&visit);
+            desktop.f.flash = Some(outcome.done.flash(desktop.f.w));
+            desktop.f.here = format!("/cases/{number}");
+            Ok(html(&console.case_page(desktop, number, false).await?)?.into_response())
         }
         Ok(outcome) => {
             let there = match console.look(&visit.viewer, number).await {
@@ -330,8 +348,19 @@ pub(super) async fn run(
             Some(text) => typed_page(&console, &visit, number, &name, text, fault).await,
             None => Err(fault),
         },
-        Err(fault) => Err(fault),
+        Err(fault) => {
+            if name == "reveal" {
+                console.revealed.leave(session, case);
+            }
+            Err(fault)
+        }
     }
+}
+
+/// `POST /break`: everything that one has goes back.
+pub(super) async fn take_break(State(console): State<Arc<Console>>, visit: Visit) -> Result<Response, Fault> {
+    console.site.desk.take_break(&visit.viewer).await?;
+    flash::go(&visit, "/mine", Done { did: Did::Break, case: 0, undo: None })
 }
 
 /// The case's page with what was typed and why it was not sent.
