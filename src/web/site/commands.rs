@@ -246,7 +246,7 @@ impl Console {
         let peeked = page.split(['?', '&']).any(|pair| pair == asked);
         let peek = if peeked { self.peek(&desktop, number).await? } else { None };
         self.read(move |reader| {
-            let (f, fill) = (&desktop.f, desktop.fill(reader));
+            let (f, fill) = (&desktop.frame(reader, Default::default(), "")?, desktop.fill(reader));
             let room = Room::of_page(reader, &desktop.viewer, &page)?;
             let line = reader.queue_row(CaseId(number), desktop.viewer.id)?;
             let seen = line.filter(|line| authorize(&desktop.viewer, Action::Read, line.case.team).is_ok());

@@ -202,6 +202,7 @@ async fn list_page(
 ) -> Result<Response, Fault> {
     let mut desktop = console.desktop(visit);
     desktop.f.flash = flash;
+    console.revealed.leave_all(desktop.session);
     let asked: Option<i64> = url::form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == "case")
         .and_then(|(_, value)| value.parse().ok());

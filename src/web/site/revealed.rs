@@ -36,6 +36,11 @@ impl Revealed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(session, case));
     }
 
+    /// Every case is left: a list is shown.
+    pub(super) fn leave_all(&self, session: [u8; 32]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| *of != session);
+    }
+
     /// What is shown of a case.
     pub(super) fn of(&self, session: [u8; 32], case: CaseId) -> Vec<MentionId> {
         let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);

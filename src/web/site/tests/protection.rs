@@ -124,7 +124,7 @@ async fn an_abusive_post_is_in_no_page_and_in_no_stream() {
     shop.post("cs", "그리고 이것도", Duration::ZERO, Some(&thread)).await;
     assert_eq!(shop.form("/cases/2/claim", &operator, "", "ko").await.status, StatusCode::OK);
     let pushed = until(&mut list, "<li id=\"case-2\"").await + &until(&mut case, "그리고 이것도").await;
-    assert!(pushed.contains("가려진 글") && !pushed.contains(TELLING), "{pushed}");
+    assert!(pushed.contains("Masked: abuse, 3 lines, contains a question") && !pushed.contains(TELLING), "{pushed}");
     // A program gets the text.
     assert!(shop.get("/api/v1/cases/1", Some(&who)).await.text.contains(TELLING));
     shop.close().await;
@@ -157,6 +157,10 @@ async fn revealing_shows_the_post_until_the_case_is_left_and_is_counted_and_logg
     let tab = [("accept", "text/html"), ("referer", &*format!("{}/cases/1", shop.base))];
     assert!(shop.ask(Method::GET, "/cases/1?tab=similar", Some(&who), &tab, "").await.text.contains(TELLING));
     assert!(!shop.get("/cases/1", Some(&who)).await.text.contains(TELLING), "the case was left");
+    let masked = async || !shop.get("/cases/1/peek", Some(&who)).await.text.contains(TELLING);
+    let again = shop.form("/cases/1/reveal", &who, "post=2", "ko").await;
+    assert!(again.status == StatusCode::OK && !masked().await, "a list's peek shows what was asked for there");
+    assert!(shop.get("/queue/cs", Some(&who)).await.status == StatusCode::OK && masked().await, "the list was loaded anew");
     // With one: the parts of the page, what is pushed, and the second look of the day counts no more.
     let listen = shop.client.get(format!("{}/live?room=case&case=1", shop.base)).header("cookie", &who.cookie);
     let mut stream = listen.send().await.unwrap();
@@ -169,13 +173,13 @@ async fn revealing_shows_the_post_until_the_case_is_left_and_is_counted_and_logg
     ];
     let body = |post: i64| format!("csrf={}&post={post}", who.csrf);
     let parts = shop.ask(Method::POST, "/cases/1/reveal", Some(&who), &headers, &body(1)).await;
-    assert!(parts.text.contains(&format!(">{text}<")) && parts.text.contains("Exposure today 1/3"), "{}", parts.text);
+    assert!(parts.text.contains(&format!(">{text}<")) && parts.text.contains("Exposure today 2/3"), "{}", parts.text);
     let parts = shop.ask(Method::POST, "/cases/1/reveal", Some(&who), &headers, &body(2)).await;
     assert!(parts.text.contains(&format!("{text} 당장")) && parts.text.contains("Exposure today 2/3"), "{}", parts.text);
     until(&mut stream, &format!("{text} 당장")).await;
     drop(stream);
     // The log says who looked; a post that is not masked, or of another case, cannot be revealed.
-    assert_eq!(shop.kinds(1).await.iter().filter(|kind| **kind == EventKind::Revealed).count(), 3);
+    assert_eq!(shop.kinds(1).await.iter().filter(|kind| **kind == EventKind::Revealed).count(), 4);
     let log = shop.get("/cases/1?tab=log", Some(&other)).await.text;
     assert!(log.contains("<b>가린 글 봄</b> KG"), "{log}");
     shop.post("cs", "배송이 멈췄어요", MINUTE, None).await;
@@ -208,6 +212,9 @@ async fn a_break_gives_every_case_back_with_its_clocks_and_says_nothing_else() {
         assert_eq!(shop.form(&format!("/cases/{case}/claim"), &who, "", "ko").await.status, StatusCode::OK);
     }
     assert_eq!(shop.form("/cases/3/claim", &other, "", "ko").await.status, StatusCode::OK);
+    assert_eq!(shop.form("/cases/2/wait", &who, "for=customer", "ko").await.status, StatusCode::OK);
+    let got = shop.form("/cases/2/go-on", &who, "", "ko").await;
+    assert!(got.text.contains("맡은 사건 2건을 돌려놓아요"), "what a break would do follows: {}", got.text);
     assert_eq!(shop.form("/cases/2/wait", &who, "for=customer", "ko").await.status, StatusCode::OK);
     let before = shop.look(|reader| Ok([reader.case(CaseId(1))?.unwrap(), reader.case(CaseId(2))?.unwrap()])).await;
     let page = shop.get("/queue/cs", Some(&who)).await.text;
