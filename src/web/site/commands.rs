@@ -27,7 +27,7 @@ use super::{
 use crate::{
     case::{Actor, CaseId, EventKind, ReplyId},
     clock::Time,
-    desk::{HandOver, LabelBefore, NewReply},
+    desk::{HandOver, LabelBefore, NewReply, day_of},
     mention::{Label, MentionId},
     queue::{Owner, QueueFilter},
     sla::PauseReason,
@@ -37,6 +37,8 @@ use crate::{
 
 /// Cases tried by "claim next" before it gives up: so many colleagues may be faster.
 const TRIES: u32 = 8;
+/// Cases looked through by "claim next" for who is sent no more abuse.
+const PASSED_OVER: u32 = 200;
 
 /// The fields of every command's form and JSON; each reads its own.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -276,6 +278,7 @@ impl Console {
     pub(super) async fn claim_next(&self, viewer: &Viewer, team: Option<String>) -> Result<Option<Outcome>, Fault> {
         let me = viewer.clone();
         let now = self.site.desk.clock().now();
+        let (masks, limit) = (self.site.desk.masks_abuse(), self.site.desk.exposure_limit());
         let lines = self
             .read(move |reader| {
                 let teams: Vec<_> = match &team {
@@ -287,7 +290,12 @@ impl Console {
                     return Err(Fault::NoPage);
                 }
                 let filter = QueueFilter { teams, owner: Owner::Nobody, ..QueueFilter::default() };
-                Ok(reader.queue(&filter, me.id, now, TRIES)?)
+                // Who has read enough abuse today is not sent more; taking it by hand stays possible.
+                let enough = limit > 0 && reader.exposures(me.id, &day_of(&me, reader.catalog, now))? >= limit;
+                let mut lines = reader.queue(&filter, me.id, now, if enough { PASSED_OVER } else { TRIES })?;
+                lines.retain(|line| !enough || line.mention.text.seen(masks).is_ok());
+                lines.truncate(TRIES as usize);
+                Ok(lines)
             })
             .await?;
         for line in lines {

@@ -4,7 +4,6 @@ use std::{env, path::Path};
 
 use moksori::{clock::Clock, mention::Label};
 use serde_json::json;
-use thirtyfour::prelude::*;
 
 use super::{Chrome, base, complaints, key, open, screenshots::picture, sign_in, until_page};
 use crate::kit::{self, SHOP};
