@@ -169,6 +169,10 @@ pub enum EventKind {
     Waiting,
     /// We wait no longer.
     WentOn,
+    /// Somebody looked at the text of an abusive post.
+    Revealed,
+    /// Who had it took a break; it is back in its queue.
+    Break,
     /// Done, with a disposition.
     Resolved,
     /// A clock passed a warning.
@@ -187,7 +191,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds; the store keeps the word.
-    pub const ALL: [EventKind; 29] = {
+    pub const ALL: [EventKind; 31] = {
         use EventKind::*;
         [
             Opened,
@@ -212,6 +216,8 @@ impl EventKind {
             AnsweredThere,
             Waiting,
             WentOn,
+            Revealed,
+            Break,
             Resolved,
             Warned,
             Breached,
@@ -247,6 +253,8 @@ impl EventKind {
             EventKind::AnsweredThere => "answered_there",
             EventKind::Waiting => "waiting",
             EventKind::WentOn => "went_on",
+            EventKind::Revealed => "revealed",
+            EventKind::Break => "break",
             EventKind::Resolved => "resolved",
             EventKind::Warned => "warned",
             EventKind::Breached => "breached",

@@ -576,7 +576,7 @@ pub(crate) async fn search(store: &Arc<Store>, index: &Arc<Search>, args: &Value
             "author": mention.handle,
             "posted_at": mention.posted_at.to_string(),
             "url": mention.url,
-            "text": mention.text,
+            "text": mention.text.whole(),
         }))
     });
     let hits: Vec<Value> = shown.collect();

@@ -445,7 +445,7 @@ fn document(post: PostRow, newest: MentionId) -> Post {
         mention: post.mention,
         // Ids only grow, so anything above the newest indexed one cannot be in the index yet.
         new: post.mention > newest,
-        text: post.text,
+        text: post.text.into_whole(),
         lang: post.lang,
         platform: platform(&post.source).to_owned(),
         accounts: post.accounts,

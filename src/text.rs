@@ -8,12 +8,14 @@ mod length;
 mod mask;
 mod normalise;
 mod signature;
+mod veil;
 
 pub use fold::{Folded, fold_obfuscation};
 pub use length::{LengthRule, Unit, url_at};
 pub use mask::mask;
 pub use normalise::{normalise, strip_invisible};
 pub use signature::{alike, signature};
+pub use veil::{Masked, PostText, Veil};
 
 /// Bytes as hexadecimal digits, two each.
 pub fn hex(bytes: &[u8]) -> String {

@@ -54,11 +54,11 @@ function address(number) {
 }
 listen('moksori:unpeek', unpeek);
 
-// A key looks for its button from the nearest place outwards.
+// A key looks for its button from near to far.
 function press(key) {
 	const menu = $('details.menu[open]'), row = selected();
 	const peeked = $(row ? `#peek [data-number="${row.dataset.number}"]` : '#peek .peeked');
-	const roots = key === 'z' ? [$('#toast'), document] : document.body.matches('.with-side') ? [menu, document] : [menu, row, peeked];
+	const roots = 'zb'.includes(key) ? [$('#toast'), document] : document.body.matches('.with-side') ? [menu, document] : [menu, row, peeked];
 	for (const root of roots) {
 		const found = root && [...root.querySelectorAll(`[data-key="${key}"]`)].at(-1);
 		if (!found || found.disabled) continue;
@@ -97,12 +97,12 @@ const plain = {
 	KeyG: () => { going = performance.now(); return true; },
 };
 for (let n = 1; n <= 5; n += 1) plain[`Digit${n}`] = () => press(String(n));
-for (const key of 'utlyh') plain[`Key${key.toUpperCase()}`] = () => (menuOfRow(key), true);
-for (const key of 'rnezax') plain[`Key${key.toUpperCase()}`] = () => press(key);
+for (const key of 'utlyhv') plain[`Key${key.toUpperCase()}`] = () => (menuOfRow(key), true);
+for (const key of 'rnezaxb') plain[`Key${key.toUpperCase()}`] = () => press(key);
 const repeats = new Set(['KeyJ', 'KeyK', 'ArrowDown', 'ArrowUp']);
 
 function open() { const link = $('.p', selected()); link?.click(); return !!link; }
-// With nothing selected it claims the next case; a double press is one claim.
+// With nothing selected: the next case; a double press is one claim.
 function claim() {
 	if (claiming) return true;
 	claiming = true;
@@ -115,7 +115,7 @@ function claim() {
 
 addEventListener('keydown', e => {
 	if (e.isComposing || e.keyCode === 229 || e.defaultPrevented) return;
-	if ($('dialog[open]')) return;
+	if ($('dialog[open], :popover-open')) return;
 	if (e.code === 'Escape') { if (escape()) e.preventDefault(); return; }
 	if (mod(e) && !e.altKey && !e.shiftKey && (e.code === 'Enter' || e.code === 'NumpadEnter')) {
 		const send = $('[data-send]', e.target.closest('.composer form'));

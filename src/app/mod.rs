@@ -231,7 +231,11 @@ impl App {
         let reindex = follower.reindex();
         self.search = Some(Arc::clone(&search));
         self.stage("index", |stop| follower.run(stop));
-        let exporter = Arc::new(Exporter { store: Arc::clone(&self.store), clock: self.clock.clone() });
+        let exporter = Arc::new(Exporter {
+            store: Arc::clone(&self.store),
+            clock: self.clock.clone(),
+            mask_abuse: config.desk.mask_abuse,
+        });
         self.stage_alone("exports", move |stop| Box::pin(Arc::clone(&exporter).run(stop)));
         let watcher = Arc::new(Watcher { store: Arc::clone(&self.store), search, clock: self.clock.clone() });
         self.stage_alone("searches", move |stop| Box::pin(Arc::clone(&watcher).run(stop)));

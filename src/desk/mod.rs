@@ -11,6 +11,7 @@ mod intake;
 mod learning;
 mod outbox;
 mod people;
+mod protection;
 mod replies;
 mod sources;
 mod work;
@@ -27,6 +28,7 @@ pub use intake::{Finding, Intake, Judged, Route, Taken};
 pub use learning::LabelBefore;
 pub use outbox::Receipt;
 pub use people::{SignIn, token_hash};
+pub use protection::day_of;
 pub use replies::{Answer, NewReply};
 pub use sources::{LISTEN, PAUSE, SENT, STATUS, TEST, Wishes, cannot_be_heard, may_in_brand};
 pub use work::HandOver;
@@ -56,6 +58,10 @@ pub struct Config {
     /// How long a one-time link is good for ("10m").
     #[serde(with = "crate::clock::span")]
     pub link: Duration,
+    /// Pages tell of an abusive post instead of showing it, until somebody asks for it.
+    pub mask_abuse: bool,
+    /// So many abusive posts read in a day, and a pause is offered; 0 never.
+    pub exposure_limit: u32,
 }
 
 /// Why a command was not done. Nothing has changed then.
@@ -148,6 +154,10 @@ crate::metrics! {
         corrected: IntCounterVec = "moksori_classify_corrections_total" ["from", "to"],
         /// Cases resolved, by label and by who had the last word on it: the share of `person` is how often the classifier is wrong.
         checked: IntCounterVec = "moksori_classify_checked_total" ["label", "by"],
+        /// Abusive posts that somebody read, each once a day and person. A rise is a reason to share abuse out.
+        exposures: IntCounter = "moksori_desk_exposures_total",
+        /// Breaks that people took.
+        breaks: IntCounter = "moksori_desk_breaks_total",
     }
 }
 
@@ -296,6 +306,8 @@ impl Desk {
             }
             Count::Corrected { from, to } => self.metrics.corrected.with_label_values(&[*from, to.as_str()]).inc(),
             Count::Checked { label, by } => self.metrics.checked.with_label_values(&[label.as_str(), by]).inc(),
+            Count::Exposed => self.metrics.exposures.inc(),
+            Count::Break => self.metrics.breaks.inc(),
             Count::Mention { outcome, platform, lag } => {
                 self.metrics.mentions.with_label_values(&[*outcome]).inc();
                 if let Some(lag) = lag {
@@ -326,6 +338,8 @@ enum Count {
     Corrected { from: &'static str, to: Label },
     Checked { label: Label, by: &'static str },
     Mention { outcome: &'static str, platform: String, lag: Option<Duration> },
+    Exposed,
+    Break,
 }
 
 /// A transaction with the policies of its moment and a tally of what to count.

@@ -33,6 +33,8 @@ pub struct Exporter {
     pub store: Arc<Store>,
     /// Decides when an export is too old.
     pub clock: Clock,
+    /// What is abuse is told of, not exported.
+    pub mask_abuse: bool,
 }
 
 impl Exporter {
@@ -66,10 +68,11 @@ impl Exporter {
     /// # Errors
     /// When the store fails; the same part is read again.
     pub async fn step(&self) -> Result<bool, Error> {
+        let mask = self.mask_abuse;
         let part = self
             .store
-            .read(|reader| match reader.next_export_part()? {
-                Some(part) => Ok::<_, queue::Error>(Some((lines(reader, &part)?, part))),
+            .read(move |reader| match reader.next_export_part()? {
+                Some(part) => Ok::<_, queue::Error>(Some((lines(reader, &part, mask)?, part))),
                 None => Ok(None),
             })
             .await?;
@@ -92,7 +95,7 @@ impl Exporter {
 }
 
 /// One JSON object for each post that its owner may still see.
-fn lines(reader: &Reader<'_>, part: &ExportPart) -> Result<String, queue::Error> {
+fn lines(reader: &Reader<'_>, part: &ExportPart, mask: bool) -> Result<String, queue::Error> {
     let scope = scope_of(reader, part.agent, None)?;
     let initials: HashMap<AgentId, String> = reader.initials_of_all()?.into_iter().collect();
     let ids: Vec<MentionId> = part.posts.iter().map(|(mention, _)| *mention).collect();
@@ -107,7 +110,8 @@ fn lines(reader: &Reader<'_>, part: &ExportPart) -> Result<String, queue::Error>
                 seen.then(|| line(reader, &scope, post))
             }
         };
-        if let Some(line) = line {
+        if let Some(mut line) = line {
+            line["text"] = post.text.seen(mask).map_or_else(|masked| json!(masked.to_string()), |text| json!(text));
             lines.push_str(&line.to_string());
             lines.push('\n');
         }
@@ -115,7 +119,7 @@ fn lines(reader: &Reader<'_>, part: &ExportPart) -> Result<String, queue::Error>
     Ok(lines)
 }
 
-/// What a page shows of a post: masked text, no author.
+/// What a page shows of a post, without its author; the text is for the caller to say.
 fn line(reader: &Reader<'_>, scope: &Scope, post: &PostRow) -> serde_json::Value {
     let ours = |key: &&String| {
         let account = reader.catalog.account_by_key(key);
@@ -135,7 +139,7 @@ fn line(reader: &Reader<'_>, scope: &Scope, post: &PostRow) -> serde_json::Value
         "answered_seconds": null,
         "disposition": null,
         "reach": post.reach,
-        "text": post.text,
+        "text": null,
     })
 }
 

@@ -2,13 +2,18 @@
 
 use std::collections::HashMap;
 
-use super::{Error, Reader, sql::Row};
+use super::{
+    Error, Reader,
+    protection::{VEIL, post_text},
+    sql::Row,
+};
 use crate::{
     case::{AccountId, Actor, BrandId, CaseId, EventKind, Seq, Status},
     clock::Time,
     mention::{Label, Lang, MentionId},
     sla::{Kind, State},
     staff::{AgentId, TeamId},
+    text::PostText,
 };
 
 /// An event with its number.
@@ -36,7 +41,7 @@ pub struct PostRow {
     /// Which mention.
     pub mention: MentionId,
     /// Masked text; empty once deleted.
-    pub text: String,
+    pub text: PostText,
     /// Its language.
     pub lang: Lang,
     /// Platform and instance.
@@ -141,30 +146,29 @@ impl Reader<'_> {
     pub fn posts(&self, ids: &[MentionId]) -> Result<Vec<PostRow>, Error> {
         let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let mut posts: HashMap<MentionId, PostRow> = HashMap::with_capacity(ids.len());
-        self.sql.each(
-            "SELECT m.id, m.text, m.lang, s.key, c.handle, m.posted_at, m.reach, m.label, m.deleted_at FROM mention m
+        let sql = format!(
+            "SELECT m.id, m.text, m.lang, s.key, c.handle, m.posted_at, m.reach, m.label, m.deleted_at, {VEIL} FROM mention m
                  JOIN source s ON s.id = m.source_id JOIN contact c ON c.id = m.contact_id WHERE m.id IN (SELECT value FROM
-                 json_each(?1))",
-            &[numbers[..].into()],
-            |row| {
-                let mention = MentionId(row.get(0)?);
-                let post = PostRow {
-                    mention,
-                    text: row.get(1)?,
-                    lang: Lang::parse(row.get(2)?).unwrap_or_default(),
-                    source: row.get(3)?,
-                    accounts: Vec::new(),
-                    brands: Vec::new(),
-                    author: row.get(4)?,
-                    posted_at: Time(row.get(5)?),
-                    reach: u64::try_from(row.get::<Option<i64>>(6)?.unwrap_or(0)).unwrap_or(0),
-                    label: Label::parse(row.get(7)?).unwrap_or(Label::Other),
-                    deleted: row.get::<Option<i64>>(8)?.is_some(),
-                };
-                posts.insert(mention, post);
-                Ok(())
-            },
-        )?;
+                 json_each(?1))"
+        );
+        self.sql.each(&sql, &[numbers[..].into()], |row| {
+            let mention = MentionId(row.get(0)?);
+            let post = PostRow {
+                mention,
+                text: post_text(row, 1, 9)?,
+                lang: Lang::parse(row.get(2)?).unwrap_or_default(),
+                source: row.get(3)?,
+                accounts: Vec::new(),
+                brands: Vec::new(),
+                author: row.get(4)?,
+                posted_at: Time(row.get(5)?),
+                reach: u64::try_from(row.get::<Option<i64>>(6)?.unwrap_or(0)).unwrap_or(0),
+                label: Label::parse(row.get(7)?).unwrap_or(Label::Other),
+                deleted: row.get::<Option<i64>>(8)?.is_some(),
+            };
+            posts.insert(mention, post);
+            Ok(())
+        })?;
         self.sql.each(
             "SELECT DISTINCT mention_id, brand_id, account_id FROM mention_match WHERE mention_id IN (SELECT value FROM
                  json_each(?1)) ORDER BY mention_id, brand_id, account_id",

@@ -2,6 +2,7 @@
 
 use super::{
     Error, Reader, Tx,
+    protection::{VEIL, post_text},
     sql::{Row, Value},
 };
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
     clock::Time,
     mention::{Label, Lang, MentionId},
     staff::{AgentId, TeamId},
+    text::PostText,
 };
 
 /// Where a correction stands on its way to training.
@@ -50,7 +52,7 @@ pub struct Feedback {
     /// The case in which it was corrected.
     pub case: CaseId,
     /// Its masked text.
-    pub text: String,
+    pub text: PostText,
     /// Its language.
     pub lang: Lang,
     /// Label of the customer's post that it answers.
@@ -84,7 +86,7 @@ impl Feedback {
             "id": format!("feedback-{}", self.mention.0),
             "lang": self.lang,
             "label": self.label,
-            "text": self.text,
+            "text": self.text.whole(),
             "was": if self.unsure { "unsorted" } else { self.was.as_str() },
             "confidence": self.confidence,
             "model": self.model,
@@ -114,8 +116,10 @@ pub struct Review {
 const COLUMNS: &str = "f.mention_id, f.case_id, m.text, m.lang,
      (SELECT label FROM mention p WHERE p.source_id = m.source_id AND p.native_id = m.parent AND p.side = 'customer'),
      (SELECT label FROM mention p WHERE p.source_id = m.source_id AND p.local_ref = m.parent AND p.side = 'customer' LIMIT 1),
-     f.was, f.confidence, f.unsure, f.model, f.said, f.label, a.initials, f.at, f.state, r.initials
-     FROM feedback f JOIN mention m ON m.id = f.mention_id JOIN cases c ON c.id = f.case_id JOIN agent a ON a.id = f.agent_id
+     f.was, f.confidence, f.unsure, f.model, f.said, f.label, a.initials, f.at, f.state, r.initials";
+
+const FROM: &str =
+    "FROM feedback f JOIN mention m ON m.id = f.mention_id JOIN cases c ON c.id = f.case_id JOIN agent a ON a.id = f.agent_id
      LEFT JOIN agent r ON r.id = f.reviewed_by";
 
 fn feedback_of(row: &Row<'_>) -> Result<Feedback, Error> {
@@ -123,7 +127,7 @@ fn feedback_of(row: &Row<'_>) -> Result<Feedback, Error> {
     Ok(Feedback {
         mention: MentionId(row.get(0)?),
         case: CaseId(row.get(1)?),
-        text: row.get(2)?,
+        text: post_text(row, 2, 16)?,
         lang: Lang::parse(row.get(3)?).unwrap_or_default(),
         answers: row.get::<Option<&str>>(4)?.or(row.get::<Option<&str>>(5)?).and_then(Label::parse),
         was: label(6)?,
@@ -217,7 +221,7 @@ impl Reader<'_> {
         let teams: Vec<i64> = teams.iter().map(|team| team.0).collect();
         let order = if state == ReviewState::New { "ASC" } else { "DESC" };
         let sql = format!(
-            "SELECT {COLUMNS} WHERE f.state = ?1 AND c.team_id IN (SELECT value FROM json_each(?2))
+            "SELECT {COLUMNS}, {VEIL} {FROM} WHERE f.state = ?1 AND c.team_id IN (SELECT value FROM json_each(?2))
              ORDER BY f.at {order}, f.mention_id {order} LIMIT ?3"
         );
         self.sql.all(&sql, &[state.as_str().into(), Value::Ids(&teams), limit.into()], feedback_of)
@@ -258,7 +262,9 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn accepted_feedback(&self, after: MentionId, limit: u32) -> Result<Vec<Feedback>, Error> {
-        let sql = format!("SELECT {COLUMNS} WHERE f.state = 'accepted' AND f.mention_id > ?1 ORDER BY f.mention_id LIMIT ?2");
+        let sql = format!(
+            "SELECT {COLUMNS}, {VEIL} {FROM} WHERE f.state = 'accepted' AND f.mention_id > ?1 ORDER BY f.mention_id LIMIT ?2"
+        );
         self.sql.all(&sql, &[after.0.into(), limit.into()], feedback_of)
     }
 }

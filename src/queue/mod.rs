@@ -22,6 +22,7 @@ mod pages;
 mod people;
 mod pool;
 mod prefetch;
+mod protection;
 mod rulesets;
 mod saved;
 mod snapshot;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{
     Case, Error, Event, Reader, Reply,
     cases::{CASE_COLUMNS, case_of, clocks_of},
+    protection::{VEIL, post_text},
     sql::{Row, Value},
 };
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     clock::Time,
     mention::{ContactId, Label, Lang, MentionId, Reason, Side, TimeQuality},
     staff::{AgentId, TeamId},
+    text::PostText,
 };
 
 /// Which cases of a queue to show. Empty means all.
@@ -63,7 +65,7 @@ pub struct MentionView {
     /// The author's reach.
     pub reach: Option<u64>,
     /// Masked text; empty once deleted.
-    pub text: String,
+    pub text: PostText,
     /// Its language.
     pub lang: Lang,
     /// Platform and instance.
@@ -146,8 +148,8 @@ pub struct EarlierCase {
     pub status: String,
     /// How it ended.
     pub disposition: Option<String>,
-    /// The beginning of its text.
-    pub text: String,
+    /// Its text.
+    pub text: PostText,
 }
 
 /// One case with everything that its page shows.
@@ -221,7 +223,7 @@ fn mention_of(row: &Row<'_>, at: usize) -> Result<MentionView, Error> {
         handle: row.get(at + 3)?,
         name: row.get(at + 4)?,
         reach: row.get::<Option<i64>>(at + 5)?.and_then(|reach| u64::try_from(reach).ok()),
-        text: row.get(at + 6)?,
+        text: post_text(row, at + 6, at + 19)?,
         lang: Lang::parse(&lang).unwrap_or_default(),
         source: row.get(at + 8)?,
         url: row.get(at + 9)?,
@@ -319,7 +321,7 @@ impl Reader<'_> {
         let sql = format!(
             "SELECT {CASE_COLUMNS}, a.initials, EXISTS (SELECT 1 FROM draft d WHERE d.case_id = c.id AND d.agent_id = ?2
                  AND d.text <> ''), EXISTS (SELECT 1 FROM reply r WHERE r.case_id = c.id AND r.state IN ('failed',
-                 'unknown')), {MENTION_COLUMNS} FROM cases c JOIN policy p ON p.id = c.policy_id LEFT JOIN agent a ON a.id =
+                 'unknown')), {MENTION_COLUMNS}, {VEIL} FROM cases c JOIN policy p ON p.id = c.policy_id LEFT JOIN agent a ON a.id =
                  c.assignee_id JOIN mention m ON m.id = c.latest_mention_id {MENTION_JOINS} WHERE c.id IN (SELECT value FROM
                  json_each(?1))"
         );
@@ -440,7 +442,7 @@ impl Reader<'_> {
     /// Mentions of the case's conversation, and those that joined it from elsewhere, by time.
     fn thread(&self, case: &Case) -> Result<Vec<MentionView>, Error> {
         let sql = format!(
-            "SELECT {MENTION_COLUMNS} FROM mention m {MENTION_JOINS} WHERE m.id IN ( SELECT id FROM mention WHERE
+            "SELECT {MENTION_COLUMNS}, {VEIL} FROM mention m {MENTION_JOINS} WHERE m.id IN ( SELECT id FROM mention WHERE
                  conversation = ?1 OR id = ?1 UNION SELECT mention_id FROM case_mention WHERE case_id = ?2 UNION SELECT ?3)
                  ORDER BY m.posted_at, m.id LIMIT 500"
         );
@@ -465,23 +467,21 @@ impl Reader<'_> {
     }
 
     fn earlier_cases(&self, case: &Case) -> Result<Vec<EarlierCase>, Error> {
-        self.sql.all(
-            "SELECT c.id, c.label, c.opened_at, c.status, c.disposition, substr(m.text, 1, 120) FROM cases c JOIN mention
-                 m ON m.id = c.mention_id WHERE c.contact_id = ?1 AND c.brand_id = ?2 AND c.id <> ?3 ORDER BY c.id DESC LIMIT
-                 10",
-            &[case.contact.0.into(), case.brand.0.into(), case.id.0.into()],
-            |row| {
-                let label: String = row.get(1)?;
-                Ok(EarlierCase {
-                    id: CaseId(row.get(0)?),
-                    label: Label::parse(&label).unwrap_or(Label::Other),
-                    opened_at: Time(row.get(2)?),
-                    status: row.get(3)?,
-                    disposition: row.get(4)?,
-                    text: row.get(5)?,
-                })
-            },
-        )
+        let sql = format!(
+            "SELECT c.id, c.label, c.opened_at, c.status, c.disposition, m.text, {VEIL} FROM cases c JOIN mention m ON m.id =
+                 c.mention_id WHERE c.contact_id = ?1 AND c.brand_id = ?2 AND c.id <> ?3 ORDER BY c.id DESC LIMIT 10"
+        );
+        self.sql.all(&sql, &[case.contact.0.into(), case.brand.0.into(), case.id.0.into()], |row| {
+            let label: String = row.get(1)?;
+            Ok(EarlierCase {
+                id: CaseId(row.get(0)?),
+                label: Label::parse(&label).unwrap_or(Label::Other),
+                opened_at: Time(row.get(2)?),
+                status: row.get(3)?,
+                disposition: row.get(4)?,
+                text: post_text(row, 5, 6)?,
+            })
+        })
     }
 
     fn drafts(&self, case: CaseId, viewer: AgentId) -> Result<Vec<(String, String, i64)>, Error> {
@@ -498,7 +498,7 @@ impl Reader<'_> {
     /// When the store cannot be read.
     pub fn mentions(&self, ids: &[MentionId]) -> Result<Vec<MentionView>, Error> {
         let sql = format!(
-            "SELECT {MENTION_COLUMNS} FROM mention m {MENTION_JOINS} WHERE m.id IN (SELECT value FROM json_each(?1)) AND
+            "SELECT {MENTION_COLUMNS}, {VEIL} FROM mention m {MENTION_JOINS} WHERE m.id IN (SELECT value FROM json_each(?1)) AND
                  m.deleted_at IS NULL"
         );
         let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();

@@ -33,6 +33,7 @@ use crate::{
     case::{EventKind, Status},
     clock::Time,
     mention::{Label, Reason},
+    text::PostText,
 };
 
 /// The colours that a person asked for.
@@ -166,6 +167,19 @@ pub struct Frame {
     pub flash: Option<Flash>,
     /// The store cannot write.
     pub read_only: bool,
+    /// Abuse is told of, not shown.
+    pub mask: bool,
+    /// Abusive posts that the viewer has read today, and how many are enough; 0 for no limit.
+    pub exposed: (u32, u32),
+}
+
+/// What a page says of a post.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its text, or what is told of it.
+    pub text: String,
+    /// The text is not shown.
+    pub masked: bool,
 }
 
 impl Frame {
@@ -185,7 +199,43 @@ impl Frame {
             live: None,
             flash: None,
             read_only: false,
+            mask: true,
+            exposed: (0, 0),
         }
+    }
+
+    /// What this page says of a post; `shown` where whoever looks has asked for it.
+    pub fn said(&self, text: &PostText, shown: bool) -> Said {
+        match text.seen(self.mask && !shown) {
+            Ok(text) => Said { text: text.into(), masked: false },
+            Err(masked) => Said { text: (self.w.masked)(masked.lines, masked.asks), masked: true },
+        }
+    }
+
+    /// Pieces of a post, true for what was looked for; of a masked one what is told of it.
+    pub fn snippet(&self, text: &PostText, cut: impl Fn(&str) -> Vec<(String, bool)>) -> Vec<(bool, String)> {
+        let said = self.said(text, false);
+        if said.masked {
+            return vec![(false, said.text)];
+        }
+        cut(&said.text).into_iter().map(|(piece, marked)| (marked, piece)).collect()
+    }
+
+    /// "Exposure today 7/20", for who has read abuse.
+    pub fn exposure(&self) -> Option<String> {
+        let (read, enough) = self.exposed;
+        let figure = if enough == 0 { read.to_string() } else { format!("{read}/{enough}") };
+        (read > 0).then(|| self.with(self.w.exposure, "n", figure))
+    }
+
+    /// The viewer has read as much abuse today as one should.
+    pub fn pause(&self) -> bool {
+        self.exposed.1 > 0 && self.exposed.0 >= self.exposed.1
+    }
+
+    /// What a break would do.
+    pub fn break_words(&self) -> String {
+        (self.w.break_says)(self.nav.first().and_then(|mine| mine.open).unwrap_or(0))
     }
 
     /// The language that the switch offers.

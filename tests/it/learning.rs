@@ -45,7 +45,11 @@ async fn a_correction_is_reviewed_learnt_and_gone_with_its_post() {
         desk.app.desk.set_label(&kg, id, Label::Question).await.unwrap();
         let [feedback] = corrections(desk, ReviewState::New).await.try_into().unwrap();
         assert_eq!((feedback.said, feedback.was, feedback.unsure), (Label::Question, row.case.label, false));
-        assert!(feedback.text.contains("[phone]") && !feedback.text.contains("1234"), "{}", feedback.text);
+        assert!(
+            feedback.text.whole().contains("[phone]") && !feedback.text.whole().contains("1234"),
+            "{}",
+            feedback.text.whole()
+        );
 
         // An agent does not decide what is learnt, nor does somebody of another desk see it.
         let denied = desk.app.desk.review(&kg, of(&feedback, ReviewState::Accepted)).await;

@@ -74,6 +74,8 @@ fn desk_over(store: Arc<Store>, clock: &Clock) -> Arc<Desk> {
         hurry: Duration::from_secs(15),
         session: Duration::from_secs(43_200),
         link: Duration::from_secs(600),
+        mask_abuse: true,
+        exposure_limit: 3,
     };
     Desk::new(store, policies, config, clock.clone(), desk::Metrics::new(&Registry::new()).unwrap())
 }

@@ -19,6 +19,7 @@ mod outbox;
 mod page;
 mod people;
 mod positions;
+mod protection;
 mod queue;
 mod races;
 mod rules;

@@ -131,3 +131,30 @@ fn the_rules_find_what_they_forbid() {
         assert_eq!(complaints(Path::new(path), &text), Vec::<String>::new(), "{text}");
     }
 }
+
+/// Who may take a post's text past what masks abuse: programs, the index, and what compares texts without showing them.
+const READ_WHOLE: [&str; 8] = [
+    "src/cli.rs",
+    "src/index.rs",
+    "src/queue/feedback.rs",
+    "src/web/site/alike.rs",
+    "src/web/site/api.rs",
+    "src/web/site/finding.rs",
+    "src/web/site/insight.rs",
+    "src/web/site/sources.rs",
+];
+
+#[test]
+fn a_page_says_of_a_post_only_what_may_be_seen() {
+    let reads = |text: &str| production(text).contains(".whole()") || production(text).contains(".into_whole()");
+    let readers: Vec<String> = sources("src")
+        .into_iter()
+        .filter(|(path, text)| !path.to_string_lossy().contains("tests") && reads(text))
+        .map(|(path, _)| path.to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(readers, READ_WHOLE, "pages take Frame::said; who compares texts is named here");
+    // Nor does one of these draw it: of each there is one use, and no snippet or view is made of it.
+    for path in ["src/web/site/finding.rs", "src/web/site/sources.rs", "src/web/site/insight.rs", "src/web/site/alike.rs"] {
+        assert_eq!(production(&fs::read_to_string(path).unwrap()).matches(".whole()").count(), 1, "{path}");
+    }
+}

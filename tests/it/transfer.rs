@@ -197,7 +197,7 @@ async fn moves(aim: impl Fn(&mut Config)) {
         desk.expect_dead_letters = 2;
         let open = desk.queue().await;
         for name in ["late1", "late2", "late3"] {
-            assert_eq!(open.iter().filter(|row| row.mention.text.contains(name)).count(), 1, "{name}");
+            assert_eq!(open.iter().filter(|row| row.mention.text.whole().contains(name)).count(), 1, "{name}");
         }
         assert_eq!(desk.totals().await.mentions, before["mention"].len() as u64 + 3);
         assert_eq!(desk.sample.posts_by(SHOP).len(), 1, "nothing was sent by itself");

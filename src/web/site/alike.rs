@@ -32,7 +32,7 @@ impl Console {
     async fn alike(&self, viewer: &Viewer, view: &CaseView, limit: usize) -> Result<Vec<Alike>, Fault> {
         let own: Vec<MentionId> = view.thread.iter().map(|post| post.id).collect();
         let first = view.thread.iter().find(|post| post.id == view.case.mention && post.deleted_at.is_none());
-        let Some(text) = first.map(|post| post.text.clone()) else { return Ok(Vec::new()) };
+        let Some(text) = first.map(|post| post.text.whole().to_owned()) else { return Ok(Vec::new()) };
         let (search, scope) = (Arc::clone(&self.site.search), scope(viewer, &self.site.desk.store().catalog()));
         // Several posts of one case are shown once.
         let found = tokio::task::spawn_blocking(move || search.alike(&text, &own, &scope, limit * 2)).await;

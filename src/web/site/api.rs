@@ -69,7 +69,7 @@ fn mention(mention: &MentionView) -> Value {
         "side": mention.side.as_str(),
         "source": mention.source,
         "author": { "handle": mention.handle, "name": mention.name, "reach": mention.reach },
-        "text": mention.deleted_at.is_none().then_some(&mention.text),
+        "text": mention.deleted_at.is_none().then(|| mention.text.whole()),
         "lang": mention.lang.as_str(),
         "url": mention.url,
         "posted_at": mention.posted_at.to_string(),

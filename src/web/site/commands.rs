@@ -27,8 +27,8 @@ use super::{
 use crate::{
     case::{Actor, CaseId, EventKind, ReplyId},
     clock::Time,
-    desk::{HandOver, LabelBefore, NewReply},
-    mention::Label,
+    desk::{HandOver, LabelBefore, NewReply, day_of},
+    mention::{Label, MentionId},
     queue::{Owner, QueueFilter},
     sla::PauseReason,
     staff::{Action, AgentId, Viewer, authorize},
@@ -37,6 +37,8 @@ use crate::{
 
 /// Cases tried by "claim next" before it gives up: so many colleagues may be faster.
 const TRIES: u32 = 8;
+/// Cases looked through by "claim next" for who is sent no more abuse.
+const PASSED_OVER: u32 = 200;
 
 /// The fields of every command's form and JSON; each reads its own.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -56,6 +58,8 @@ pub(super) struct Fields {
     despite_colleague: Option<String>,
     reply: Option<i64>,
     event: Option<i64>,
+    /// The masked post that somebody asks to see.
+    post: Option<i64>,
     disposition: Option<String>,
     r#for: Option<String>,
 }
@@ -142,6 +146,10 @@ impl Console {
                 };
                 desk.wait_for(viewer, id, reason).await?;
                 (Did::Wait, None)
+            }
+            "reveal" => {
+                desk.reveal(viewer, id, MentionId(fields.post.ok_or(Fault::Empty)?)).await?;
+                (Did::Reveal, None)
             }
             "go-on" => {
                 desk.go_on(viewer, id).await?;
@@ -240,7 +248,7 @@ impl Console {
         let peeked = page.split(['?', '&']).any(|pair| pair == asked);
         let peek = if peeked { self.peek(&desktop, number).await? } else { None };
         self.read(move |reader| {
-            let (f, fill) = (&desktop.f, desktop.fill(reader));
+            let (f, fill) = (&desktop.frame(reader, Default::default(), "")?, desktop.fill(reader));
             let room = Room::of_page(reader, &desktop.viewer, &page)?;
             let line = reader.queue_row(CaseId(number), desktop.viewer.id)?;
             let seen = line.filter(|line| authorize(&desktop.viewer, Action::Read, line.case.team).is_ok());
@@ -270,6 +278,7 @@ impl Console {
     pub(super) async fn claim_next(&self, viewer: &Viewer, team: Option<String>) -> Result<Option<Outcome>, Fault> {
         let me = viewer.clone();
         let now = self.site.desk.clock().now();
+        let (masks, limit) = (self.site.desk.masks_abuse(), self.site.desk.exposure_limit());
         let lines = self
             .read(move |reader| {
                 let teams: Vec<_> = match &team {
@@ -281,7 +290,12 @@ impl Console {
                     return Err(Fault::NoPage);
                 }
                 let filter = QueueFilter { teams, owner: Owner::Nobody, ..QueueFilter::default() };
-                Ok(reader.queue(&filter, me.id, now, TRIES)?)
+                // Who has read enough abuse today is not sent more; taking it by hand stays possible.
+                let enough = limit > 0 && reader.exposures(me.id, &day_of(&me, reader.catalog, now))? >= limit;
+                let mut lines = reader.queue(&filter, me.id, now, if enough { PASSED_OVER } else { TRIES })?;
+                lines.retain(|line| !enough || line.mention.text.seen(masks).is_ok());
+                lines.truncate(TRIES as usize);
+                Ok(lines)
             })
             .await?;
         for line in lines {
@@ -306,10 +320,22 @@ pub(super) async fn run(
     let number = number_of(&number)?;
     let typed = fields.text.clone();
     let kept = typed.clone().filter(|_| !visit.htmx);
+    let (session, case) = (visit.token.stored(), CaseId(number));
+    if let Some(post) = fields.post.filter(|_| name == "reveal") {
+        // Before the event: what is pushed because of it must show the post already.
+        console.revealed.show(session, case, MentionId(post), console.site.desk.clock().now());
+    }
     match console.command(&visit.viewer, number, &name, fields).await {
         Ok(outcome) if visit.htmx => {
             let parts = console.parts(&visit, number, outcome.done.flash(visit.taste.language.words())).await?;
             Ok(axum::response::Html(parts).into_response())
+        }
+        // Nothing to go back to: the page that shows it is the answer, and is gone when it is left.
+        Ok(outcome) if name == "reveal" => {
+            let mut desktop = console.desktop(&visit);
+            desktop.f.flash = Some(outcome.done.flash(desktop.f.w));
+            desktop.f.here = format!("/cases/{number}");
+            Ok(html(&console.case_page(desktop, number, false).await?)?.into_response())
         }
         Ok(outcome) => {
             let there = match console.look(&visit.viewer, number).await {
@@ -330,8 +356,19 @@ pub(super) async fn run(
             Some(text) => typed_page(&console, &visit, number, &name, text, fault).await,
             None => Err(fault),
         },
-        Err(fault) => Err(fault),
+        Err(fault) => {
+            if name == "reveal" {
+                console.revealed.leave(session, case);
+            }
+            Err(fault)
+        }
     }
+}
+
+/// `POST /break`: everything that one has goes back.
+pub(super) async fn take_break(State(console): State<Arc<Console>>, visit: Visit) -> Result<Response, Fault> {
+    console.site.desk.take_break(&visit.viewer).await?;
+    flash::go(&visit, "/mine", Done { did: Did::Break, case: 0, undo: None })
 }
 
 /// The case's page with what was typed and why it was not sent.

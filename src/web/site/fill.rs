@@ -8,7 +8,7 @@ use super::fault::Fault;
 use crate::{
     case::{EventKind, Priority, ReplyState, Status},
     clock::Time,
-    mention::{Label, Side, TimeQuality, platform},
+    mention::{Label, MentionId, Reason, Side, TimeQuality, platform},
     queue::{Case, CaseView, Catalog, EarlierCase, MentionView, QueueRow, Reader, Reply, Team},
     sla::{Kind, Origin, Policies, SlaClock, State},
     staff::{Action, TeamId, Viewer, authorize},
@@ -17,7 +17,7 @@ use crate::{
         format,
         views::{
             self, Answer, CasePage, Choice, ClockView, Contact, Course, Earlier, Frame, Group, GroupKind, LabelView, LogLine,
-            May, Passage, Place, Promise, Receiver, ReplyBubble, Row, ThreadItem,
+            May, Passage, Place, Promise, Receiver, ReplyBubble, Row, Said, ThreadItem,
         },
         words::Language,
     },
@@ -25,6 +25,8 @@ use crate::{
 
 /// Below this confidence a label is shown with a question mark.
 const DOUBT: u8 = 60;
+/// Letters of an earlier case.
+const EARLIER: usize = 120;
 
 /// What filling needs beside the rows.
 pub(super) struct Fill<'a> {
@@ -36,6 +38,8 @@ pub(super) struct Fill<'a> {
     pub catalog: &'a Catalog,
     /// How a case can end: key, Korean and English name.
     pub dispositions: &'a [(String, String, String)],
+    /// Abusive posts that this person asked to see.
+    pub shown: &'a [MentionId],
 }
 
 /// A name in the page's language.
@@ -117,22 +121,33 @@ impl Fill<'_> {
         }
     }
 
+    /// What this person sees of a post.
+    fn said(&self, post: &MentionView, f: &Frame) -> Said {
+        f.said(&post.text, self.shown.contains(&post.id))
+    }
+
+    /// The reasons for a post's label, without the words of a masked one.
+    pub(super) fn reasons(&self, post: &MentionView, f: &Frame) -> Vec<Reason> {
+        why(&post.reasons, self.said(post, f).masked)
+    }
+
     /// A row of a list.
     pub(super) fn row(&self, line: &QueueRow, f: &Frame) -> Row {
         let (case, mention) = (&line.case, &line.mention);
         let works = authorize(self.viewer, Action::Work, case.team).is_ok();
-        let text = match mention.deleted_at {
-            Some(at) => f.with(f.w.deleted, "time", f.time(at)),
-            None => mention.text.clone(),
+        let Said { text, masked } = match mention.deleted_at {
+            Some(at) => Said { text: f.with(f.w.deleted, "time", f.time(at)), masked: false },
+            None => self.said(mention, f),
         };
         Row {
             number: case.id.0,
             version: 0,
             clock: case.nearest_clock().map(|clock| self.clock(clock, case.status, mention.posted_at, f)),
             label: label(case),
-            why: mention.reasons.first().cloned(),
+            why: why(&mention.reasons, masked).into_iter().next(),
             handle: mention.handle.clone(),
             text,
+            masked,
             lang: mention.lang,
             place: self.place(case, mention),
             reach: mention.reach,
@@ -203,7 +218,7 @@ impl Fill<'_> {
             version: 0,
             status: case.status,
             label: label(case),
-            reasons: latest.map(|post| post.reasons.clone()).unwrap_or_default(),
+            reasons: latest.map(|post| self.reasons(post, &f)).unwrap_or_default(),
             team: team.map(|team| team_name(team, f.language)).unwrap_or_default(),
             queue: team.map_or_else(|| "/".into(), |team| format!("/queue/{}", team.key)),
             owner: view.assignee.clone(),
@@ -211,11 +226,11 @@ impl Fill<'_> {
             place: latest.map(|post| self.place(case, post)).unwrap_or_default(),
             transfers: u64::from(case.transfers),
             clocks: self.clocks(case, posted_at, log_open, &f),
-            thread: self.thread(view),
+            thread: self.thread(view, &f),
             answer: self.answer(case, works, latest),
             reply_draft: draft("reply"),
             note_draft: draft("note"),
-            contact: contact(view, latest),
+            contact: contact(view, latest, &f),
             log: view.events.iter().map(|(event, by)| self.log_line(event, by.as_deref(), &f)).collect(),
             log_open,
             similar: None,
@@ -260,16 +275,20 @@ impl Fill<'_> {
         }
     }
 
-    fn thread(&self, view: &CaseView) -> Vec<ThreadItem> {
+    fn thread(&self, view: &CaseView, f: &Frame) -> Vec<ThreadItem> {
         let opened = view.thread.iter().position(|post| post.id == view.case.mention).unwrap_or(0);
         let sent: Vec<&str> = view.replies.iter().filter_map(|(reply, _)| reply.url.as_deref()).collect();
         let mut items: Vec<(Time, ThreadItem)> = Vec::new();
+        let mut masked = 0;
         for (index, post) in view.thread.iter().enumerate() {
             // What we sent comes back by our own timeline; it is shown once, as the reply.
             if post.side == Side::Ours && post.url.as_deref().is_some_and(|url| sent.contains(&url)) {
                 continue;
             }
-            items.push((post.posted_at, ThreadItem::Post(passage(post, index < opened))));
+            let mut passage = passage(post, index < opened, self.said(post, f));
+            masked += usize::from(passage.masked);
+            passage.first_masked = passage.masked && masked == 1;
+            items.push((post.posted_at, ThreadItem::Post(passage)));
         }
         for note in &view.notes {
             let note = ThreadItem::Note { id: note.id, by: note.initials.clone(), text: note.text.clone(), at: note.at };
@@ -345,11 +364,19 @@ pub(super) fn payload(json: Option<&str>) -> serde_json::Value {
     json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }
 
-fn passage(post: &MentionView, before: bool) -> Passage {
+/// Reasons quote the post: those of a masked one are told without their words.
+fn why(reasons: &[Reason], masked: bool) -> Vec<Reason> {
+    let told = |reason: &Reason| Reason { words: if masked { String::new() } else { reason.words.clone() }, ..reason.clone() };
+    reasons.iter().map(told).collect()
+}
+
+fn passage(post: &MentionView, before: bool, said: Said) -> Passage {
     Passage {
         id: post.id.0,
         handle: post.handle.clone(),
-        text: post.text.clone(),
+        text: said.text,
+        masked: said.masked && post.deleted_at.is_none(),
+        first_masked: false,
         lang: post.lang,
         at: post.posted_at,
         ours: post.side == Side::Ours,
@@ -360,12 +387,12 @@ fn passage(post: &MentionView, before: bool) -> Passage {
     }
 }
 
-fn contact(view: &CaseView, latest: Option<&MentionView>) -> Contact {
+fn contact(view: &CaseView, latest: Option<&MentionView>, f: &Frame) -> Contact {
     let earlier = |one: &EarlierCase| Earlier {
         number: one.id.0,
         status: Status::parse(&one.status).unwrap_or(Status::Closed),
         label: LabelView { label: Some(one.label), percent: None, doubtful: false },
-        text: one.text.clone(),
+        text: f.said(&one.text, false).text.chars().take(EARLIER).collect(),
         at: one.opened_at,
     };
     Contact {

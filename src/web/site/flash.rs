@@ -24,6 +24,8 @@ pub(super) enum Did {
     Answered,
     Wait,
     GoOn,
+    Reveal,
+    Break,
     Resolve,
     Accept,
     Reject,
@@ -35,7 +37,7 @@ pub(super) enum Did {
 }
 
 impl Did {
-    const ALL: [Did; 21] = [
+    const ALL: [Did; 23] = [
         Did::Claim,
         Did::GiveBack,
         Did::Label,
@@ -49,6 +51,8 @@ impl Did {
         Did::Answered,
         Did::Wait,
         Did::GoOn,
+        Did::Reveal,
+        Did::Break,
         Did::Resolve,
         Did::Accept,
         Did::Reject,
@@ -74,6 +78,8 @@ impl Did {
             Did::Answered => "answered",
             Did::Wait => "wait",
             Did::GoOn => "go-on",
+            Did::Reveal => "reveal",
+            Did::Break => "break",
             Did::Resolve => "resolve",
             Did::Accept => "accept",
             Did::Reject => "reject",
@@ -101,6 +107,8 @@ impl Did {
             Did::Answered => w.did_answered,
             Did::Wait => w.ev_waiting,
             Did::GoOn => w.did_go_on,
+            Did::Reveal => w.did_reveal,
+            Did::Break => w.did_break,
             Did::Resolve => w.did_resolve,
             Did::Accept => w.did_accept,
             Did::Reject => w.did_reject,

@@ -24,6 +24,7 @@ use crate::{
         Order, Page, Scope, Search,
         rise::{self, Rising, Voice, WEEKS},
     },
+    text::PostText,
     web::{
         format,
         views::{self, Choice, Columns, Example, InsightPage, RisingRow},
@@ -50,7 +51,7 @@ struct Found {
     read: usize,
     rising: Vec<Rising>,
     /// Texts and cases of the examples.
-    examples: HashMap<MentionId, (String, Option<CaseId>)>,
+    examples: HashMap<MentionId, (PostText, Option<CaseId>)>,
 }
 
 /// Teams, brands, label and first day: what decides the answer.
@@ -131,7 +132,7 @@ impl Console {
                 found.read = voices.len();
                 found.rising = rise::rising(voices.iter().map(|(post, week)| Voice {
                     mention: post.mention,
-                    text: &post.text,
+                    text: post.text.whole(),
                     author: &post.author,
                     week: *week,
                 }));
@@ -221,8 +222,8 @@ fn draw(
         let marked: Query = phrase.parse().unwrap_or_default();
         let examples = one.examples.iter().filter_map(|mention| {
             let (text, case) = found.examples.get(mention)?;
-            let pieces = search.snippet(&marked, text).into_iter().map(|(piece, marked)| (marked, piece));
-            Some(Example { case: case.map(|case| case.0), snippet: pieces.collect() })
+            let snippet = f.snippet(text, |text| search.snippet(&marked, text));
+            Some(Example { case: case.map(|case| case.0), snippet })
         });
         RisingRow {
             term: one.term.clone(),

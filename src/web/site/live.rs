@@ -233,6 +233,7 @@ impl Feeder {
         self.pipe.close();
         if let Place::Case(case) = self.place {
             self.console.presence.leave(case, self.visit.viewer.id);
+            self.console.revealed.leave(self.visit.token.stored(), case);
         }
     }
 
@@ -377,8 +378,11 @@ impl Feeder {
 
 /// Does this kind of event bring a case into a list that did not have it?
 fn brings(kind: EventKind) -> bool {
-    use EventKind::{Claimed, Edited, GivenBack, HandedOver, Joined, Labelled, Opened, Rejudged, Reopened, Waiting};
-    matches!(kind, Opened | Reopened | HandedOver | GivenBack | Labelled | Claimed | Joined | Edited | Rejudged | Waiting)
+    use EventKind::{Break, Claimed, Edited, GivenBack, HandedOver, Joined, Labelled, Opened, Rejudged, Reopened, Waiting};
+    matches!(
+        kind,
+        Opened | Reopened | HandedOver | GivenBack | Break | Labelled | Claimed | Joined | Edited | Rejudged | Waiting
+    )
 }
 
 /// The rows that changed, and what that did to the order.

@@ -19,6 +19,7 @@ mod live;
 mod ops;
 mod pages;
 mod presence;
+mod revealed;
 mod review;
 mod room;
 mod saved;
@@ -126,6 +127,8 @@ struct Console {
     throttle: Throttle,
     hashing: Semaphore,
     presence: Presence,
+    /// Abusive posts that somebody asked to see.
+    revealed: revealed::Revealed,
     streams: Arc<Streams>,
     /// What rose, of the last minutes.
     recent: insight::Recent,
@@ -193,6 +196,7 @@ fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<b
         throttle: Throttle::default(),
         hashing: Semaphore::new(HASHING),
         presence: Presence::default(),
+        revealed: revealed::Revealed::default(),
         streams: Arc::default(),
         recent: insight::Recent::default(),
         stop,
@@ -211,6 +215,7 @@ fn routes(site: Site, stop: watch::Receiver<bool>, never: Option<watch::Sender<b
         .route("/mine", get(pages::mine))
         .route("/mine/rows", get(pages::mine_rows))
         .route("/claim-next", post(commands::claim_next))
+        .route("/break", post(commands::take_break))
         .route("/cases/{number}", get(pages::case))
         .route("/cases/{number}/peek", get(pages::peek))
         .route("/cases/{number}/draft", put(commands::draft))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, RawQuery, State},
-    http::HeaderMap,
+    http::{HeaderMap, header},
     response::{IntoResponse, Redirect, Response},
 };
 
@@ -19,6 +19,8 @@ use super::{
 };
 use crate::{
     case::CaseId,
+    desk::day_of,
+    mention::MentionId,
     queue::{CaseView, Owner, QueueFilter, Reader},
     sla::Policies,
     staff::{Action, Viewer, authorize},
@@ -38,17 +40,34 @@ pub(super) struct Desktop {
     pub f: Frame,
     /// The last event before the page was read.
     pub seq: i64,
+    /// The session, by the hash of its token.
+    pub session: [u8; 32],
+    /// Abusive posts that this person asked to see, of the case that is drawn.
+    pub shown: Vec<MentionId>,
 }
 
 impl Desktop {
     /// What filling needs.
     pub(super) fn fill<'a>(&'a self, reader: &'a Reader<'_>) -> Fill<'a> {
-        Fill { viewer: &self.viewer, policies: &self.policies, catalog: reader.catalog, dispositions: &self.dispositions }
+        Fill {
+            viewer: &self.viewer,
+            policies: &self.policies,
+            catalog: reader.catalog,
+            dispositions: &self.dispositions,
+            shown: &self.shown,
+        }
+    }
+
+    /// The frame, with how much abuse this person has read today.
+    fn exposed(&self, reader: &Reader<'_>) -> Result<Frame, Fault> {
+        let mut f = self.f.clone();
+        f.exposed.0 = reader.exposures(self.viewer.id, &day_of(&self.viewer, reader.catalog, f.now))?;
+        Ok(f)
     }
 
     /// The frame with the navigation: one's own cases and the teams.
     pub(super) fn frame(&self, reader: &Reader<'_>, room: views::Room, current: &str) -> Result<Frame, Fault> {
-        let mut f = self.f.clone();
+        let mut f = self.exposed(reader)?;
         f.room = room;
         let mine =
             QueueFilter { teams: self.viewer.visible_teams(), owner: Owner::Agent(self.viewer.id), ..QueueFilter::default() };
@@ -86,6 +105,8 @@ impl Console {
         let mut f = Frame::new(visit.taste.language, self.zone(&visit.viewer), self.site.desk.clock().now());
         f.theme = visit.taste.theme;
         f.read_only = self.site.desk.healthy().is_err();
+        f.mask = self.site.desk.masks_abuse();
+        f.exposed.1 = self.site.desk.exposure_limit();
         f.csrf = visit.token.csrf();
         f.here.clone_from(&visit.here);
         f.me = Some(Me { initials: visit.viewer.initials.clone(), name: visit.viewer.name.clone() });
@@ -95,6 +116,8 @@ impl Console {
             dispositions: self.site.config.dispositions.clone(),
             f,
             seq: store.follow().borrow().0,
+            session: visit.token.stored(),
+            shown: Vec::new(),
         }
     }
 
@@ -112,7 +135,8 @@ impl Console {
     }
 
     /// The case's page with everything around it.
-    pub(super) async fn case_page(&self, desktop: Desktop, number: i64, log_open: bool) -> Result<CasePage, Fault> {
+    pub(super) async fn case_page(&self, mut desktop: Desktop, number: i64, log_open: bool) -> Result<CasePage, Fault> {
+        desktop.shown = self.revealed.of(desktop.session, CaseId(number));
         let view = self.look(&desktop.viewer, number).await?;
         let presence = self.presence.others(CaseId(number), desktop.viewer.id, desktop.f.now);
         self.read(move |reader| {
@@ -137,17 +161,21 @@ impl Console {
             Err(Fault::NoCase(_)) => return Ok(None),
             Err(fault) => return Err(fault),
         };
-        let desktop = desktop.clone();
+        let mut desktop = desktop.clone();
+        desktop.shown = self.revealed.of(desktop.session, view.case.id);
         self.read(move |reader| {
             let Some(line) = reader.queue_row(view.case.id, desktop.viewer.id)? else { return Ok(None) };
             let fill = desktop.fill(reader);
             let at = view.thread.iter().position(|post| post.id == view.case.latest_mention);
             let parent = at.and_then(|at| at.checked_sub(1)).and_then(|before| view.thread.get(before));
+            let f = desktop.exposed(reader)?;
             Ok(Some(Peek {
-                row: fill.row(&line, &desktop.f),
+                post: line.mention.id.0,
+                exposure: f.exposure().map(|words| (words, f.pause())),
+                row: fill.row(&line, &f),
                 name: line.mention.name.clone(),
-                parent: parent.filter(|post| post.deleted_at.is_none()).map(|post| post.text.clone()),
-                reasons: line.mention.reasons.clone(),
+                parent: parent.filter(|post| post.deleted_at.is_none()).map(|post| f.said(&post.text, false).text),
+                reasons: fill.reasons(&line.mention, &f),
                 url: line.mention.url.clone(),
                 may_work: authorize(&desktop.viewer, Action::Work, line.case.team).is_ok(),
                 status: line.case.status,
@@ -174,6 +202,7 @@ async fn list_page(
 ) -> Result<Response, Fault> {
     let mut desktop = console.desktop(visit);
     desktop.f.flash = flash;
+    console.revealed.leave_all(desktop.session);
     let asked: Option<i64> = url::form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == "case")
         .and_then(|(_, value)| value.parse().ok());
@@ -274,12 +303,22 @@ pub(super) async fn case(
     desktop.f.flash.clone_from(&flash);
     let tab = |name: &str| query.as_ref().is_some_and(|query| query.split('&').any(|pair| pair == name));
     let (log_open, similar) = (tab("tab=log"), tab("tab=similar"));
+    if !from_itself(&headers, number) {
+        console.revealed.leave(desktop.session, CaseId(number));
+    }
     let mut page = console.case_page(desktop.clone(), number, log_open).await?;
     if similar {
         let view = console.look(&visit.viewer, number).await?;
         page.similar = Some(console.lookalikes(&desktop, &view).await?);
     }
     Ok(super::flash::spent(html(&page)?.into_response(), flash.is_some()))
+}
+
+/// The page was asked for from the case itself: another tab of it, another language.
+fn from_itself(headers: &HeaderMap, number: i64) -> bool {
+    let referer = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
+    let page = referer.and_then(|referer| url::Url::parse(referer).ok());
+    page.is_some_and(|page| page.path() == format!("/cases/{number}") || page.path() == format!("/cases/{number}/reveal"))
 }
 
 /// `GET /cases/{number}/peek`.

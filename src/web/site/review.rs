@@ -24,7 +24,7 @@ use crate::{
     mention::{Label, MentionId},
     queue::{Feedback, Reader, Review, ReviewState},
     staff::{Action, Role, TeamId, Viewer, authorize},
-    web::views::{Correction, LabelView, ReviewPage, ReviewTab, Room},
+    web::views::{Correction, Frame, LabelView, ReviewPage, ReviewTab, Room},
 };
 
 /// Corrections on a page: what a person looks through at a time.
@@ -52,7 +52,7 @@ pub(super) struct Asked {
     state: Option<String>,
 }
 
-fn correction(feedback: Feedback) -> Correction {
+fn correction(feedback: Feedback, f: &Frame) -> Correction {
     let was = match feedback.unsure {
         true => LabelView { label: None, percent: None, doubtful: false },
         false => LabelView { label: Some(feedback.was), percent: Some(percent(feedback.confidence)), doubtful: false },
@@ -60,7 +60,7 @@ fn correction(feedback: Feedback) -> Correction {
     Correction {
         mention: feedback.mention.0,
         case: feedback.case.0,
-        text: feedback.text,
+        text: f.said(&feedback.text, false).text,
         lang: feedback.lang,
         answers: feedback.answers,
         was,
@@ -94,10 +94,10 @@ pub(super) async fn page(
             let tabs = ReviewState::ALL.into_iter().zip(counts);
             let items = reader.feedback(&teams, state, PAGE)?;
             Ok(ReviewPage {
-                f,
                 state,
                 tabs: tabs.map(|(tab, count)| ReviewTab { state: tab, count, current: tab == state }).collect(),
-                items: items.into_iter().map(correction).collect(),
+                items: items.into_iter().map(|one| correction(one, &f)).collect(),
+                f,
             })
         })
         .await?;

@@ -375,7 +375,7 @@ fn catches(
     let mut catches: Vec<(u64, Catch)> = Vec::new();
     for hit in &found.hits {
         let Some(mention) = mentions.get(&hit.mention.0).filter(|mention| mention.deleted_at.is_none()) else { continue };
-        let sign = signature(&mention.text);
+        let sign = signature(mention.text.whole());
         if let Some((_, known)) = catches.iter_mut().find(|(known, _)| sign != 0 && alike(*known, sign)) {
             known.alike += 1;
             continue;
@@ -388,7 +388,7 @@ fn catches(
             Some(number) => reader.case(CaseId(number.0))?.filter(visible),
             None => None,
         };
-        let snippet = search.snippet(query, &mention.text).into_iter().map(|(piece, marked)| (marked, piece)).collect();
+        let snippet = desktop.f.snippet(&mention.text, |text| search.snippet(query, text));
         catches.push((
             sign,
             Catch {

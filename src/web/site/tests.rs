@@ -1,6 +1,7 @@
 //! The console over a real store, through its socket.
 
 mod finding;
+mod protection;
 
 use std::{path::Path, sync::atomic::AtomicI64};
 
@@ -102,6 +103,8 @@ impl Shop {
             hurry: Duration::from_secs(15),
             session: Duration::from_secs(43_200),
             link: Duration::from_secs(600),
+            mask_abuse: true,
+            exposure_limit: 3,
         };
         let desk = Desk::new(store, policies, config, clock.clone(), desk::Metrics::new(&registry).unwrap());
         let search = open_search(&dir.path().join("index"), &registry);
@@ -552,7 +555,7 @@ async fn a_search_finds_ones_own_teams_cases_and_says_where_a_query_is_wrong() {
     let upserts = posts.into_iter().map(|row| search::Post {
         mention: row.mention,
         new: true,
-        text: row.text,
+        text: row.text.into_whole(),
         lang: row.lang,
         platform: "town".into(),
         accounts: row.accounts,

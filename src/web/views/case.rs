@@ -17,8 +17,12 @@ pub struct Passage {
     pub id: i64,
     /// Who wrote it, without the @.
     pub handle: String,
-    /// The text, masked where it must be.
+    /// The text, or what is told of it.
     pub text: String,
+    /// The text is abuse and not shown.
+    pub masked: bool,
+    /// It is the first such post of the thread.
+    pub first_masked: bool,
     /// Its language.
     pub lang: Lang,
     /// When it was posted.

@@ -38,8 +38,10 @@ pub struct Row {
     pub why: Option<Reason>,
     /// Who wrote the post, without the @.
     pub handle: String,
-    /// The post, masked where it must be.
+    /// The post, or what is told of it.
     pub text: String,
+    /// The post is abuse and not shown.
+    pub masked: bool,
     /// Language of the post.
     pub lang: Lang,
     /// Where it was written.
@@ -102,6 +104,7 @@ impl Row {
 /// "rule ship-1: 배송+멈춤", cut to what a row holds.
 pub(super) fn why_words(reason: &Reason, f: &Frame) -> String {
     let whole = match reason.rule.as_str() {
+        "model" if reason.words.is_empty() => f.w.model.into(),
         "model" => format!("{}: {}", f.w.model, reason.words),
         _ if reason.words.is_empty() => format!("{} {}", f.w.rule, reason.rule),
         _ => format!("{}: {}", f.w.rule, reason.words),
@@ -242,6 +245,10 @@ pub struct QueuePage {
 pub struct Peek {
     /// The case as a row.
     pub row: Row,
+    /// Row id of its post.
+    pub post: i64,
+    /// How much abuse the viewer has read today, in words; and whether a pause is due.
+    pub exposure: Option<(String, bool)>,
     /// The name of its author.
     pub name: Option<String>,
     /// The post that it answers.

@@ -100,6 +100,8 @@ fn queue(language: Language) -> QueuePage {
     let choice = |value: &str, name: &str, chosen| Choice { value: value.into(), name: name.into(), chosen };
     let filter = |name: &str, title: &str, choices| Filter { name: name.into(), title: title.into(), choices };
     let peek = Peek {
+        post: 1,
+        exposure: None,
         row: rows()[0].rows[1].clone(),
         parent: Some("여름 옷 재입고 소식을 알려 드려요.".into()),
         reasons: vec![reason("언제", Label::Question), Reason { rule: "model".into(), ..reason("재입고", Label::Question) }],

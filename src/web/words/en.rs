@@ -197,6 +197,13 @@ pub const EN: Words = Words {
     did_label: "Label changed",
     did_hand_over: "Handed over",
     did_go_on: "Going on",
+    did_reveal: "It is masked again when you leave the case",
+    did_break: "Your cases went back. Take your time",
+    reveal: "Reveal",
+    exposure: "Exposure today {n}",
+    pause_offer: "You have read your share for today. You may pause.",
+    break_word: "Break",
+    break_take: "Take it",
     did_resolve: "Resolved",
     did_note: "Note added",
     did_answered: "Marked as answered",
@@ -305,6 +312,8 @@ pub const EN: Words = Words {
     ev_answered_there: "answered on the site",
     ev_waiting: "waiting",
     ev_went_on: "went on",
+    ev_revealed: "Masked post revealed",
+    ev_break: "Break",
     ev_resolved: "resolved",
     ev_warned: "due soon",
     ev_breached: "overdue",
@@ -428,6 +437,15 @@ pub const EN: Words = Words {
     error_title: "A problem with this page",
     // Counted and bent words.
     posts: |n| if n == 1 { "1 post".into() } else { format!("{} posts", format::thousands(n)) },
+    masked: |lines, asks| {
+        let (plural, asks) = (if lines == 1 { "" } else { "s" }, if asks { ", contains a question" } else { "" });
+        format!("Masked: abuse, {lines} line{plural}{asks}")
+    },
+    break_says: |n| match n {
+        0 => "Break: you hold no case. The log says nothing.".into(),
+        1 => "Break: your case goes back. The log says only 'break'.".into(),
+        _ => format!("Break: your {n} cases go back. The log says only 'break'."),
+    },
     cases: |n| if n == 1 { "1 case".into() } else { format!("{} cases", format::thousands(n)) },
     transfers: |n| format!("{} team", format::ordinal(n)),
     minutes_left: |n| format!("{n} min"),

@@ -124,7 +124,7 @@ async fn the_list_holds_still_until_its_reader_lets_go() {
             .await
             .iter()
             .rev()
-            .filter(|row| row.mention.text.contains("buyer"))
+            .filter(|row| row.mention.text.whole().contains("buyer"))
             .take(6)
             .map(|row| row.case.id)
             .collect();

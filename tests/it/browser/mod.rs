@@ -2,6 +2,7 @@
 
 mod console;
 mod learning;
+mod protection;
 mod proxy;
 mod screenshots;
 mod story;

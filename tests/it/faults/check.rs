@@ -206,11 +206,11 @@ async fn read(store: &Store) -> Held {
 fn mentions(ledger: &Ledger, held: &Held, known: &[bool], found: &mut Found) -> HashMap<usize, MentionId> {
     let mut by_number: HashMap<Option<usize>, Vec<&PostRow>> = HashMap::new();
     for row in held.posts.iter().filter(|row| row.source == SOURCE) {
-        by_number.entry(number_in(&row.text)).or_default().push(row);
+        by_number.entry(number_in(row.text.whole())).or_default().push(row);
     }
     let gone = by_number.remove(&None).unwrap_or_default();
     let expected = ledger.posts.iter().filter(|post| post.kept && post.deleted).count();
-    if gone.len() != expected || gone.iter().any(|row| !row.text.is_empty() || !row.deleted) {
+    if gone.len() != expected || gone.iter().any(|row| !row.text.whole().is_empty() || !row.deleted) {
         found.complain(format!("{} posts were deleted, not {expected}", gone.len()));
     }
     let mut rows = HashMap::new();
@@ -225,8 +225,8 @@ fn mentions(ledger: &Ledger, held: &Held, known: &[bool], found: &mut Found) -> 
         found.one(here.len(), || format!("post {number} in the store"));
         let Some(row) = here.first() else { continue };
         rows.insert(number, row.mention);
-        if row.deleted || row.text.contains(&edited_token(number)) != post.edited {
-            found.complain(format!("post {number} says \"{}\"", row.text));
+        if row.deleted || row.text.whole().contains(&edited_token(number)) != post.edited {
+            found.complain(format!("post {number} says \"{}\"", row.text.whole()));
         }
     }
     for number in by_number.keys() {

@@ -155,7 +155,7 @@ impl Desk {
     /// The one case whose newest mention contains `words`.
     pub async fn case_saying(&self, words: &str) -> QueueRow {
         self.until(&format!("a case says \"{words}\""), async |desk| {
-            desk.queue().await.into_iter().find(|row| row.mention.text.contains(words))
+            desk.queue().await.into_iter().find(|row| row.mention.text.whole().contains(words))
         })
         .await
     }

@@ -21,7 +21,7 @@ impl Place {
     }
 
     fn exporter(&self) -> Exporter {
-        Exporter { store: Arc::clone(self.desk.store()), clock: self.clock.clone() }
+        Exporter { store: Arc::clone(self.desk.store()), clock: self.clock.clone(), mask_abuse: true }
     }
 
     async fn state(&self, id: i64) -> (ExportState, u64) {

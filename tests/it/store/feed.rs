@@ -25,7 +25,7 @@ async fn a_posts_row_names_all_that_caught_it() {
         let rows = shop.read(move |reader| reader.posts(&[MentionId(99), mention])).await;
         assert_eq!(rows.len(), 1, "what is unknown is left out");
         let row = &rows[0];
-        assert_eq!((row.mention, row.text.as_str(), row.author.as_str()), (mention, "1 배송이 안 와요", "mira"));
+        assert_eq!((row.mention, row.text.whole(), row.author.as_str()), (mention, "1 배송이 안 와요", "mira"));
         assert_eq!((row.lang, row.label, row.reach, row.deleted), (Lang::Ko, Label::Complaint, 120, false));
         assert_eq!((row.source.as_str(), row.posted_at), (super::SQUARE, minutes_after_noon(0)));
         let (mut accounts, mut brands) = (row.accounts.clone(), row.brands.clone());

@@ -4,6 +4,7 @@ use moksori::{
     case::CaseId,
     mention::{Label, Lang, MentionId},
     queue::{Feedback, ModelRole, ModelsInUse, Review, ReviewState},
+    text::{PostText, Veil},
 };
 
 use super::{Shop, case_of, on_both, open_case, post, take, texts, verdict};
@@ -37,7 +38,7 @@ async fn a_correction_is_kept_with_what_the_classifier_had_said() {
         let expected = Feedback {
             mention,
             case,
-            text: "1 배송이 안 와요".into(),
+            text: PostText::new("1 배송이 안 와요", Veil::Open),
             lang: Lang::Ko,
             answers: None,
             was: Label::Complaint,

@@ -90,7 +90,7 @@ async fn reads_back(shop: &Shop, nth: usize, text: String) {
         assert_eq!(reader.replies_in_doubt()?.last().unwrap().idempotency_key, text);
         let before = view.case.mention.0 - 1;
         let mention = reader.mentions(&[moksori::mention::MentionId(before)])?.remove(0);
-        assert_eq!((&mention.text, &mention.handle, mention.name.as_ref()), (&text, &text, Some(&text)));
+        assert_eq!((&mention.text.whole().to_owned(), &mention.handle, mention.name.as_ref()), (&text, &text, Some(&text)));
         assert_eq!((mention.url.as_ref(), &mention.media), (Some(&text), &vec![text.clone()]));
         assert_eq!(mention.reasons[0].words, text);
         Ok(())

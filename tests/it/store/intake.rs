@@ -135,7 +135,7 @@ async fn an_erasure_takes_the_text_and_asks_the_bus_to_do_the_same() {
         assert_eq!(shop.words("SELECT count(*) FROM judgement"), ["0"]);
         assert!(shop.read(move |reader| reader.mentions(&[mention])).await.is_empty());
         let row = shop.read(move |reader| reader.posts(&[mention])).await.remove(0);
-        assert!(row.deleted && row.text.is_empty(), "{row:?}");
+        assert!(row.deleted && row.text.whole().is_empty(), "{row:?}");
         assert!(shop.write(|tx| tx.find_native(SQUARE, "1")).await.unwrap().deleted);
         let pending = shop.write(|tx| tx.pending_erasures()).await;
         assert_eq!(pending.len(), 1);
@@ -214,7 +214,7 @@ async fn a_newer_version_replaces_the_text_and_keeps_what_it_does_not_tell() {
         })
         .await;
         let view = shop.read(move |reader| reader.mentions(&[mention])).await.remove(0);
-        assert_eq!((view.text.as_str(), view.label, view.edited_at), ("new", Label::Question, Some(edited_at)));
+        assert_eq!((view.text.whole(), view.label, view.edited_at), ("new", Label::Question, Some(edited_at)));
         assert_eq!((view.url.as_deref(), view.reach), (Some("https://square/1"), Some(1_000)));
         assert_eq!(view.media, ["https://square/b.png"]);
         assert!(view.reasons.is_empty(), "the old text's reasons went with it");

@@ -93,7 +93,7 @@ async fn a_thread_that_began_with_a_post_of_ours_holds_what_followed_it() {
             .await;
         let kg = shop.kg;
         let view = shop.read(move |reader| reader.case_view(id, kg)).await.unwrap();
-        let texts: Vec<_> = view.thread.iter().map(|mention| mention.text.as_str()).collect();
+        let texts: Vec<_> = view.thread.iter().map(|mention| mention.text.whole()).collect();
         assert_eq!(texts, ["root 배송이 안 와요", "답글"]);
         assert!(!view.thread[1].addressed, "nothing says that it addressed us");
     })
@@ -123,7 +123,7 @@ async fn earlier_cases_of_the_contact_stand_newest_first_and_short() {
         assert_eq!(earlier.iter().map(|case| case.id).collect::<Vec<_>>(), [third, first]);
         assert_eq!((earlier[1].status.as_str(), earlier[1].disposition.as_deref()), ("resolved", Some("answered")));
         assert_eq!((earlier[1].label, earlier[1].opened_at), (Label::Complaint, shop.clock.now()));
-        assert_eq!(earlier[1].text, long.chars().take(120).collect::<String>(), "letters, not bytes");
+        assert_eq!(earlier[1].text.whole(), long);
     })
     .await;
 }
@@ -159,7 +159,7 @@ async fn a_mention_is_shown_with_every_fact() {
         let ids: Vec<MentionId> = views.iter().map(|view| view.id).collect();
         assert_eq!(ids, [other, mention], "in the order asked for, what is unknown left out");
         let view = &views[1];
-        assert_eq!((view.id, view.side, view.text.as_str()), (mention, Side::Customer, "안녕"));
+        assert_eq!((view.id, view.side, view.text.whole()), (mention, Side::Customer, "안녕"));
         assert_eq!((view.handle.as_str(), view.name.as_deref()), ("mira", Some("미라 🌲")));
         assert_eq!(view.reach, Some(i64::MAX.unsigned_abs()), "as much as the store can count");
         assert_eq!((view.posted_at, view.time_quality), (minutes_after_noon(0), TimeQuality::Day));

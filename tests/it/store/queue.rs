@@ -240,7 +240,7 @@ async fn a_row_shows_the_newest_mention_who_has_it_a_draft_and_trouble() {
         let row = async |viewer| shop.read(move |reader| reader.queue_row(id, viewer)).await.unwrap();
         let first = row(kg).await;
         assert_eq!((first.assignee, first.draft, first.trouble), (None, false, false));
-        assert_eq!((first.mention.text.as_str(), first.mention.handle.as_str()), ("1 배송이 안 와요", "mira"));
+        assert_eq!((first.mention.text.whole(), first.mention.handle.as_str()), ("1 배송이 안 와요", "mira"));
         assert!(first.mention.addressed);
         shop.write(move |tx| {
             let newer = take(tx, &post("2", "mira"))?;
@@ -255,7 +255,7 @@ async fn a_row_shows_the_newest_mention_who_has_it_a_draft_and_trouble() {
         .await;
         let later = row(kg).await;
         assert_eq!((later.assignee.as_deref(), later.draft, later.trouble), (Some("SB"), true, true));
-        assert_eq!((later.mention.text.as_str(), later.case.clocks.len()), ("2 배송이 안 와요", 1));
+        assert_eq!((later.mention.text.whole(), later.case.clocks.len()), ("2 배송이 안 와요", 1));
         assert!(!row(sb).await.draft, "a draft is its writer's");
         shop.write(move |tx| Ok(tx.put_draft(kg, id, "reply", "", 1)?.is_ok())).await;
         assert!(!row(kg).await.draft, "an empty draft is none");

@@ -39,7 +39,7 @@ async fn who_asks_three_accounts_gets_one_answer_from_the_one_that_was_asked() {
             asked.push((desk.sample.post("bora", text, None, Some(to), desk.clock.now(), None), to));
             desk.until("it is in the thread", async |desk| {
                 let row = desk.queue().await.pop()?;
-                desk.look(row.case.id).await.thread.iter().any(|post| post.text.contains(text)).then_some(())
+                desk.look(row.case.id).await.thread.iter().any(|post| post.text.whole().contains(text)).then_some(())
             })
             .await;
             desk.clock.advance(Duration::from_secs(120));

@@ -138,7 +138,7 @@ async fn what_a_platform_sends_as_lines_comes_in_as_it_is_said_and_nothing_is_lo
         let alive = async |words: &str| {
             desk.until(words, async |desk| {
                 wire.say(bytes("\n"));
-                desk.queue().await.into_iter().find(|row| row.mention.text.contains(words))
+                desk.queue().await.into_iter().find(|row| row.mention.text.whole().contains(words))
             })
             .await
         };
@@ -179,7 +179,7 @@ async fn what_a_platform_sends_as_lines_comes_in_as_it_is_said_and_nothing_is_lo
         wire.opened(desk, opened + 1).await;
         wire.say(bytes("{\"seq\": 4, \"gone\": \"4\"}\n{\"seq\": 5, \"gone\": \"9999\"}\n"));
         desk.until("the deleted one is gone", async |desk| {
-            desk.queue().await.iter().all(|row| !row.mention.text.contains("기다려요")).then_some(())
+            desk.queue().await.iter().all(|row| !row.mention.text.whole().contains("기다려요")).then_some(())
         })
         .await;
         let (_, page) = Browser::of(desk, "MG").await.get("/sources/shop-wire").await;

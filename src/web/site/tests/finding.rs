@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Everything in the store, as the index follows it.
-async fn index(shop: &Shop) {
+pub(super) async fn index(shop: &Shop) {
     let store = shop.desk.store();
     let cases = store.read(|reader| reader.case_facts_after(CaseId(0), 1_000)).await.unwrap();
     let folded = store.read(|reader| reader.caseless_after(MentionId(0), 1_000)).await.unwrap();
@@ -18,7 +18,7 @@ async fn index(shop: &Shop) {
     let upserts = posts.into_iter().map(|row| search::Post {
         mention: row.mention,
         new: false,
-        text: row.text,
+        text: row.text.into_whole(),
         lang: row.lang,
         platform: "town".into(),
         accounts: row.accounts,
