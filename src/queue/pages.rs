@@ -291,6 +291,20 @@ pub(super) fn handed_down(post: &str) -> String {
     format!("CASE {post}.side WHEN 'customer' THEN {post}.label WHEN 'ours' THEN {answered} END")
 }
 
+/// The columns of [`counts_of`], at the time in this place.
+fn counted(now: &str) -> String {
+    format!(
+        "count(*), count(*) FILTER (WHERE c.overdue = 1 OR c.due_at <= {now}), count(*) FILTER (WHERE c.assignee_id IS NULL),
+         min(CASE WHEN c.overdue = 0 AND c.due_at > {now} THEN c.due_at END)"
+    )
+}
+
+fn counts_of(row: &Row<'_>, at: usize) -> Result<QueueCounts, Error> {
+    let whole = |index: usize| row.get::<i64>(at + index).map(|number| u64::try_from(number).unwrap_or(0));
+    let next_due = row.get::<Option<i64>>(at + 3)?.map(Time);
+    Ok(QueueCounts { open: whole(0)?, overdue: whole(1)?, unclaimed: whole(2)?, next_due })
+}
+
 impl Reader<'_> {
     /// The cases of a queue in its order (crisis first, then by time left, then overdue oldest first),
     /// at most `limit` of them.
@@ -350,31 +364,18 @@ impl Reader<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn queue_counts(&self, filter: &QueueFilter, now: Time) -> Result<QueueCounts, Error> {
-        let sql = format!(
-            "SELECT count(*), count(*) FILTER (WHERE c.overdue = 1 OR c.due_at <= ?8), count(*) FILTER (WHERE
-                 c.assignee_id IS NULL), min(CASE WHEN c.overdue = 0 AND c.due_at > ?8 THEN c.due_at END) FROM cases c WHERE
-                 {FILTER}"
-        );
+        let sql = format!("SELECT {} FROM cases c WHERE {FILTER}", counted("?8"));
         let teams = filter.team_ids();
-        self.sql.one(&sql, &filter.values(&teams, now), |row| {
-            let whole = |index: usize| row.get::<i64>(index).map(|number| u64::try_from(number).unwrap_or(0));
-            Ok(QueueCounts {
-                open: whole(0)?,
-                overdue: whole(1)?,
-                unclaimed: whole(2)?,
-                next_due: row.get::<Option<i64>>(3)?.map(Time),
-            })
-        })
+        self.sql.one(&sql, &filter.values(&teams, now), |row| counts_of(row, 0))
     }
 
-    /// Open cases by team, for the navigation; a team without any is left out.
+    /// The same for whole teams; one without an open case is left out.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn open_by_team(&self) -> Result<Vec<(TeamId, u64)>, Error> {
-        self.sql.all("SELECT team_id, count(*) FROM cases WHERE finished = 0 GROUP BY team_id", &[], |row| {
-            Ok((TeamId(row.get(0)?), u64::try_from(row.get::<i64>(1)?).unwrap_or(0)))
-        })
+    pub fn team_counts(&self, now: Time) -> Result<Vec<(TeamId, QueueCounts)>, Error> {
+        let sql = format!("SELECT c.team_id, {} FROM cases c WHERE c.finished = 0 GROUP BY c.team_id", counted("?1"));
+        self.sql.all(&sql, &[now.0.into()], |row| Ok((TeamId(row.get(0)?), counts_of(row, 1)?)))
     }
 
     /// The case alone, for authorisation and for small answers.

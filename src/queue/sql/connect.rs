@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/postgres/0005_searches.sql"),
     include_str!("../migrations/postgres/0006_learning.sql"),
     include_str!("../migrations/postgres/0007_protection.sql"),
+    include_str!("../migrations/postgres/0008_due.sql"),
 ];
 
 /// Held while a schema is brought up to date.

@@ -25,6 +25,7 @@ pub(in crate::queue) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0005_searches.sql"),
     include_str!("../migrations/0006_learning.sql"),
     include_str!("../migrations/0007_protection.sql"),
+    include_str!("../migrations/0008_due.sql"),
 ];
 
 impl ToSql for Value<'_> {

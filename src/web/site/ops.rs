@@ -12,11 +12,7 @@ use axum::{
 use prometheus::Registry;
 use serde_json::{Value, json};
 
-use crate::{
-    desk::Desk,
-    metrics::scrape,
-    queue::{self, QueueFilter},
-};
+use crate::{desk::Desk, metrics::scrape, queue, staff::TeamId};
 
 crate::metrics! {
     /// Facts of the whole desk, read from the store when they are asked for.
@@ -104,11 +100,9 @@ async fn facts(operator: &Operator) -> Result<String, Box<dyn std::error::Error 
         .desk
         .store()
         .read(move |reader| {
-            let mut teams = Vec::new();
-            for team in &reader.catalog.teams {
-                let filter = QueueFilter { teams: vec![team.id], ..QueueFilter::default() };
-                teams.push((team.key.clone(), reader.queue_counts(&filter, now)?));
-            }
+            let counts = reader.team_counts(now)?;
+            let of = |team: TeamId| counts.iter().find(|(id, _)| *id == team).map(|(_, counts)| *counts).unwrap_or_default();
+            let teams: Vec<_> = reader.catalog.teams.iter().map(|team| (team.key.clone(), of(team.id))).collect();
             Ok::<_, queue::Error>((teams, reader.replies_in_doubt()?.len()))
         })
         .await?;

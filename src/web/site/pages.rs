@@ -73,9 +73,9 @@ impl Desktop {
             QueueFilter { teams: self.viewer.visible_teams(), owner: Owner::Agent(self.viewer.id), ..QueueFilter::default() };
         let item = |name: String, href: String, open: u64| NavItem { current: href == current, name, href, open: Some(open) };
         f.nav = vec![item(f.w.mine.into(), "/mine".into(), reader.queue_counts(&mine, f.now)?.open)];
-        let open = reader.open_by_team()?;
+        let open = reader.team_counts(f.now)?;
         for team in reader.catalog.teams.iter().filter(|team| authorize(&self.viewer, Action::Read, team.id).is_ok()) {
-            let count = open.iter().find(|(id, _)| *id == team.id).map_or(0, |(_, count)| *count);
+            let count = open.iter().find(|(id, _)| *id == team.id).map_or(0, |(_, counts)| counts.open);
             f.nav.push(item(team_name(team, f.language), format!("/queue/{}", team.key), count));
         }
         if let Some(open) = super::review::waiting(reader, &self.viewer)? {

@@ -97,7 +97,7 @@ async fn a_finished_case_is_in_no_queue_and_an_empty_queue_counts_nothing() {
         .await;
         assert_eq!(shop.counts(shop.all()).await, empty);
         assert!(shop.queue(shop.all()).await.is_empty());
-        assert!(shop.read(|reader| reader.open_by_team()).await.is_empty());
+        assert!(shop.read(|reader| reader.team_counts(Time::NEVER)).await.is_empty());
         let viewer = shop.kg;
         assert!(shop.read(move |reader| reader.queue_row(id, viewer)).await.is_some(), "but it can still be shown");
         assert!(shop.read(move |reader| reader.queue_row(CaseId(99), viewer)).await.is_none());
@@ -180,9 +180,12 @@ async fn each_filter_leaves_what_it_says_and_the_figures_agree() {
             assert!(shop.queue(filter.clone()).await.is_empty(), "{filter:?}");
             assert_eq!(shop.counts(filter).await.open, 0);
         }
-        let mut teams = shop.read(|reader| reader.open_by_team()).await;
-        teams.sort_unstable();
-        assert_eq!(teams, [(shop.care, 9), (shop.vip, 1)]);
+        let now = shop.clock.now();
+        let mut teams = shop.read(move |reader| reader.team_counts(now)).await;
+        teams.sort_by_key(|(team, _)| *team);
+        let one = async |team| (team, shop.counts(QueueFilter { teams: vec![team], ..shop.all() }).await);
+        assert_eq!(teams, [one(shop.care).await, one(shop.vip).await]);
+        assert_eq!(teams.iter().map(|(_, counts)| counts.open).collect::<Vec<_>>(), [9, 1]);
     })
     .await;
 }
