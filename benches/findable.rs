@@ -114,6 +114,8 @@ async fn open(dir: &Path) -> Result<Arc<Desk>> {
         hurry: Duration::from_secs(15),
         session: Duration::from_secs(3_600),
         link: Duration::from_secs(600),
+        mask_abuse: true,
+        exposure_limit: 20,
     };
     let policies = Policies::parse(&[("sla.toml".into(), POLICY.into())], 1)?;
     Ok(Desk::new(store, policies, config, Clock::System, desk::Metrics::new(&registry)?))

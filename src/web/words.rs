@@ -268,6 +268,7 @@ pub struct Words {
     pub pause_offer: &'static str,
     pub break_word: &'static str,
     pub break_take: &'static str,
+    pub break_not: &'static str,
     pub did_resolve: &'static str,
     pub did_note: &'static str,
     pub did_answered: &'static str,

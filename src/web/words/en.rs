@@ -204,6 +204,7 @@ pub const EN: Words = Words {
     pause_offer: "You have read your share for today. You may pause.",
     break_word: "Break",
     break_take: "Take it",
+    break_not: "Cancel",
     did_resolve: "Resolved",
     did_note: "Note added",
     did_answered: "Marked as answered",

@@ -204,6 +204,7 @@ pub const KO: Words = Words {
     pause_offer: "오늘은 이만큼 봤으니 잠시 쉬어도 돼요.",
     break_word: "쉬기",
     break_take: "쉬기",
+    break_not: "취소",
     did_resolve: "해결했어요",
     did_note: "메모를 남겼어요",
     did_answered: "답했다고 적었어요",

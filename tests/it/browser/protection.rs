@@ -21,7 +21,9 @@ async fn a_masked_post_is_revealed_and_a_break_taken_by_keyboard() {
         {
             desk.sample.post(author, text, None, Some(SHOP), desk.clock.now(), Some(90));
         }
-        let (case, other) = (desk.case_saying("멍텅구리").await.case.id, desk.case_saying("배송이 아직도").await.case.id);
+        let (case, other) = (desk.case_saying("멍텅구리").await.case, desk.case_saying("배송이 아직도").await.case.id);
+        let team = desk.app.store.catalog().team(case.team).unwrap().key.clone();
+        let case = case.id;
         let le = desk.viewer("LE").await;
         desk.app.desk.set_label(&le, case, Label::Abuse).await.unwrap();
         desk.app.desk.claim(&le, other).await.unwrap();
@@ -33,7 +35,7 @@ async fn a_masked_post_is_revealed_and_a_break_taken_by_keyboard() {
             driver.goto(base(desk)).await.unwrap();
             sign_in(desk, &driver, "LE").await;
             for (lang, theme) in SKINS {
-                open(desk, &driver, lang, theme, &format!("/queue/shop-cs?case={}", case.0)).await;
+                open(desk, &driver, lang, theme, &format!("/queue/{team}?case={}", case.0)).await;
                 picture(&driver, target, "masked-queue", lang, theme, width).await;
                 open(desk, &driver, lang, theme, &path).await;
                 until_page(

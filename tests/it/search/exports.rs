@@ -123,3 +123,26 @@ async fn what_one_may_no_longer_see_or_what_was_deleted_does_not_leave() {
     assert_eq!(place.state(other).await.0, ExportState::Done);
     assert!(place.desk.begin_export(&kg, "배송", "  ", Vec::new()).await.is_err(), "a reason is needed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn abuse_leaves_as_what_is_told_of_it() {
+    let mut place = Place::open().await;
+    let kg = place.hire("KG", &["care"]).await;
+    place.post(Some("care"), &["배송 이 멍텅구리야\n언제 와?", "배송 하나"]).await;
+    place.index().await;
+    let case = place.find("멍텅구리야", &["care"]).hits[0].case.unwrap();
+    place.desk.set_label(&kg, case, moksori::mention::Label::Abuse).await.unwrap();
+    let mut texts = Vec::new();
+    for mask_abuse in [true, false] {
+        let id = place.begin(&kg, "배송", &["care"]).await;
+        let exporter = Exporter { mask_abuse, ..place.exporter() };
+        while exporter.step().await.unwrap() {}
+        let mut lines: Vec<String> = place.lines(id).await.iter().map(|line| line["text"].as_str().unwrap().into()).collect();
+        lines.sort();
+        texts.push(lines);
+    }
+    assert_eq!(
+        texts,
+        [["[masked: abuse, 2 lines, contains a question]", "배송 하나"], ["배송 이 멍텅구리야\n언제 와?", "배송 하나"]]
+    );
+}
