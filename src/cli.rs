@@ -455,21 +455,14 @@ fn check(place: &Place) -> Result<()> {
     match connect::load_files(&config.connect.directory) {
         Ok(files) => {
             println!("connectors: {}", files.keys().cloned().collect::<Vec<_>>().join(", "));
-            for account in config.accounts() {
-                if !files.contains_key(&account.connector) {
-                    problems.push(format!(
-                        "account \"{}\" wants the connector \"{}\", which is not in {}",
-                        account.key,
-                        account.connector,
-                        config.connect.directory.display()
-                    ));
-                }
-            }
+            problems.extend(connect::check_accounts(&config.connecting(), &files)?.iter().map(ToString::to_string));
         }
         Err(errors) => problems.extend(errors.iter().map(ToString::to_string)),
     }
     if problems.is_empty() {
-        println!("{}: {} brands, {} teams, all is well", place.config.display(), config.brands.len(), config.teams.len());
+        let counted = |count: usize, thing: &str| format!("{count} {thing}{}", if count == 1 { "" } else { "s" });
+        let (brands, teams) = (counted(config.brands.len(), "brand"), counted(config.teams.len(), "team"));
+        println!("{}: {brands}, {teams}, all is well", place.config.display());
         return Ok(());
     }
     bail!("{}", problems.join("\n"))

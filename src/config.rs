@@ -343,6 +343,12 @@ impl Config {
             .collect()
     }
 
+    /// What the connectors run with.
+    pub fn connecting(&self) -> connect::Config {
+        let Connect { directory, token_key } = self.connect.clone();
+        connect::Config { directory, token_key, accounts: self.accounts() }
+    }
+
     /// Brands, teams and accounts as the store keeps them.
     pub fn catalog(&self) -> queue::CatalogConfig {
         queue::CatalogConfig {

@@ -53,7 +53,7 @@ fn the_configuration_of_the_readme_is_right() {
     let dir = readme_desk();
     let checked = moksori(dir.path(), &["check"]);
     assert!(checked.status.success(), "{}", said(&checked));
-    assert!(said(&checked).contains("all is well"));
+    assert!(said(&checked).contains("1 brand, 1 team, all is well"), "{}", said(&checked));
 }
 
 #[test]
@@ -97,6 +97,29 @@ fn a_broken_connector_and_a_wrong_key_are_named() {
     std::fs::write(&config, text.replace("handle = ", "handel = ")).unwrap();
     let refused = said(&moksori(dir.path(), &["check"]));
     assert!(refused.contains("moksori.toml:") && refused.contains("handel"), "{refused}");
+}
+
+/// It would be found out at the start, when the desk is down.
+#[test]
+fn what_a_start_refuses_the_check_refuses_too() {
+    let dir = readme_desk();
+    let config = dir.path().join("moksori.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let account = "[[brand.account]]\nkey = \"shop-feed\"\nconnector = \"rss\"\n\n[[team]]";
+    for (from, to, words) in [
+        (
+            "\"SHOP_TOKEN\"",
+            "\"SHOP_TOKEN_OF_NOBODY\"",
+            "account shop-mastodon: secret `token`: environment variable SHOP_TOKEN_OF_NOBODY is not set",
+        ),
+        ("base = ", "# base = ", "account shop-mastodon: add base = "),
+        ("\"mastodon\"", "\"mastodn\"", "no connector `mastodn`; there are appstore, "),
+        ("[[team]]", account, "account shop-feed: add "),
+    ] {
+        std::fs::write(&config, text.replacen(from, to, 1)).unwrap();
+        let refused = moksori(dir.path(), &["check"]);
+        assert!(!refused.status.success() && said(&refused).contains(words), "{}, not {words}", said(&refused));
+    }
 }
 
 #[test]
