@@ -374,7 +374,8 @@ async fn run(command: Command) -> Result<()> {
             let password = if password { Some(read_password()?) } else { None };
             let args = json!({ "email": email, "name": name, "initials": initials, "teams": teams, "password": password });
             let answer = on_desk(&place, "user add", args).await?;
-            println!("added; sign-in link, good for ten minutes and once:\n  {}", answer["link"].as_str().unwrap_or_default());
+            let done = if answer["changed"] == true { "changed" } else { "added" };
+            println!("{done}; sign-in link, good for ten minutes and once:\n  {}", answer["link"].as_str().unwrap_or_default());
             Ok(())
         }
         Command::Rules { command: RulesCommand::Publish(place) } => {
@@ -627,13 +628,26 @@ pub(crate) async fn add_user(desk: &Arc<Desk>, args: &Value, base: &str) -> Resu
             .with_context(|| format!("there is no role \"{role}\"; there are marketer, operator, agent, lead, manager"))?;
         teams.push((team.id, role));
     }
+    let email = text("email")?.trim().to_lowercase();
+    if !email.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty()) {
+        bail!("\"{email}\" is no e-mail address; write it like kg@example.com");
+    }
+    let (who, held) = (email.clone(), initials.clone());
+    let (known, holder) = desk
+        .store()
+        .read(move |reader| Ok::<_, crate::queue::Error>((reader.credentials(&who)?, reader.agent_by_initials(&held)?)))
+        .await?;
+    let known = known.map(|known| known.agent);
+    if holder.is_some() && holder != known {
+        bail!("somebody else signs as {initials}; choose other initials");
+    }
     let password_hash = match args["password"].as_str() {
         Some(password) => Some(crate::web::hash_password(password)?),
         None => None,
     };
-    let agent = desk.put_agent(NewAgent { name: text("name")?, email: text("email")?, initials, password_hash, teams }).await?;
+    let agent = desk.put_agent(NewAgent { name: text("name")?, email, initials, password_hash, teams }).await?;
     let token = desk.sign_in_link(agent).await?;
-    Ok(json!({ "agent": agent, "link": format!("{base}{}", crate::web::link_path(&token)) }))
+    Ok(json!({ "agent": agent, "changed": known.is_some(), "link": format!("{base}{}", crate::web::link_path(&token)) }))
 }
 
 fn read_password() -> Result<String> {

@@ -135,6 +135,14 @@ fn people_and_searches_work_on_a_desk_that_is_down() {
         &["user", "add", "--email", "kg@example.com", "--name", "Kim", "--initials", "KG", "--team", "css:lead"],
     );
     assert!(said(&wrong).contains("there is no team \"css\"; there are cs"), "{}", said(&wrong));
+    let add = |email: &str, initials: &str| {
+        let args = ["user", "add", "--email", email, "--name", "Lee", "--initials", initials, "--team", "cs:agent"];
+        said(&moksori(dir.path(), &args))
+    };
+    let taken = add("lee@example.com", "KG");
+    assert!(taken.contains("somebody else signs as KG") && !taken.contains("UNIQUE"), "{taken}");
+    assert!(add("kgexample", "LE").contains("\"kgexample\" is no e-mail address"));
+    assert!(add(" KG@example.com", "KG").starts_with("changed; sign-in link"));
     let found = moksori(dir.path(), &["search", "배송", "--json"]);
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&found.stdout).unwrap()["total"], 0);
     let wrong = moksori(dir.path(), &["search", "\"배송"]);
