@@ -300,6 +300,12 @@ impl Log {
         Log { account: poller.account().config.key.clone(), stream: poller.stream_name().to_owned(), well: true }
     }
 
+    /// The server has no live stream; it is walked.
+    fn note_none(&self) {
+        let Log { account, stream, .. } = self;
+        tracing::info!(%account, %stream, "the server of {account} has no live stream for {stream}: it is walked");
+    }
+
     fn note<T>(&mut self, result: &Result<T, Error>) {
         let Log { account, stream, well } = self;
         match result {
@@ -399,7 +405,11 @@ async fn keep_listening(mut listeners: Vec<Poller>, clock: Clock, mut shutdown: 
                 _ => now.plus(back_off(failures)),
             };
             let result = Err(error);
-            live_log.note(&result);
+            match &result {
+                // Nothing is wrong, and nobody need do anything.
+                Err(Error::Status { action: Do::Skip, .. }) => live_log.note_none(),
+                result => live_log.note(result),
+            }
             listeners[0].note_live(&result, open_at).await;
         }
     }
