@@ -1,6 +1,7 @@
 //! The console over a real store, through its socket.
 
 mod finding;
+mod refusals;
 
 use std::{path::Path, sync::atomic::AtomicI64};
 
