@@ -432,9 +432,15 @@ pub(crate) async fn wait_for_signal() -> Result<()> {
     Ok(())
 }
 
+/// Makes the data directory if it is not there.
+fn data_directory(config: &Config) -> Result<()> {
+    let path = &config.data.directory;
+    std::fs::create_dir_all(path).with_context(|| format!("failed to create data.directory, {}", path.display()))
+}
+
 fn migrate(place: &Place) -> Result<()> {
     let config = place.load()?;
-    std::fs::create_dir_all(&config.data.directory)?;
+    data_directory(&config)?;
     let _lock = control::lock(&config.data.directory)?;
     let (found, reached) = Store::migrate(&config.data.directory, &config.queue)?;
     match found == reached {
@@ -490,7 +496,7 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
         // A start would go on with the last published set; this command must refuse.
         rules::Files::load(&config.rules.directories)?.check(0, &Catalog::sketch(&config.catalog()))?;
     }
-    std::fs::create_dir_all(&config.data.directory)?;
+    data_directory(&config)?;
     let _lock = control::lock(&config.data.directory)?;
     let registry = Registry::new();
     let clock = Clock::System;

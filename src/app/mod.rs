@@ -86,7 +86,7 @@ impl App {
     /// When a part cannot start: the data directory is in use, a port is taken, rules are wrong.
     pub async fn start(config: Config, clock: Clock) -> Result<App> {
         let data = config.data.directory.clone();
-        create_private(&data).with_context(|| format!("failed to create the data directory {}", data.display()))?;
+        create_private(&data).with_context(|| format!("failed to create data.directory, {}", data.display()))?;
         let lock = control::lock(&data)?;
         // Bound first: a taken port must not cost a long start.
         let listener = TcpListener::bind(config.server.listen).await.with_context(|| {

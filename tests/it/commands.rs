@@ -142,6 +142,16 @@ fn people_and_searches_work_on_a_desk_that_is_down() {
     let taken = add("lee@example.com", "KG");
     assert!(taken.contains("somebody else signs as KG") && !taken.contains("UNIQUE"), "{taken}");
     assert!(add("kgexample", "LE").contains("\"kgexample\" is no e-mail address"));
+    // A place that cannot be made: the link leads nowhere.
+    std::os::unix::fs::symlink("gone", dir.path().join("elsewhere")).unwrap();
+    let refused = Command::new(env!("CARGO_BIN_EXE_moksori"))
+        .args(["search", "배송"])
+        .current_dir(dir.path())
+        .env("MOKSORI__DATA__DIRECTORY", "elsewhere")
+        .output()
+        .unwrap();
+    let refused = said(&refused);
+    assert!(refused.contains("failed to create data.directory, ") && refused.contains("elsewhere"), "{refused}");
     assert!(add(" KG@example.com", "KG").starts_with("changed; sign-in link"));
     let found = moksori(dir.path(), &["search", "배송", "--json"]);
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&found.stdout).unwrap()["total"], 0);
