@@ -134,7 +134,8 @@ async fn a_look_up_that_does_not_find_our_reply_is_told() {
         std::fs::copy(entry.path(), beside.join(entry.file_name())).unwrap();
     }
     let path = dir.path().join("lemmy.toml");
-    std::fs::write(&path, text.replace("item.comment.content == reply.text", "item.comment.body == reply.text")).unwrap();
+    std::fs::write(&path, text.replace("item.comment.content == reply.text", "item.comment.content == reply.text ~ '!'"))
+        .unwrap();
     let report = test_file(&path).await.unwrap();
     assert!(report.faults.iter().any(|fault| fault.contains("not found among our posts")), "{report}");
 }
