@@ -349,14 +349,23 @@ impl Config {
         connect::Config { directory, token_key, accounts: self.accounts() }
     }
 
-    /// Brands, teams and accounts as the store keeps them.
+    /// Brands, teams and accounts as the store keeps them. A team that is called like another has its brand's name
+    /// before its own: whoever works for both brands could not tell them apart.
     pub fn catalog(&self) -> queue::CatalogConfig {
+        let named = |team: &Team, name: fn(&Team) -> &String, of: fn(&Brand) -> &String| {
+            let alike = self.teams.iter().filter(|other| name(other) == name(team)).count() > 1;
+            let brand = self.brands.iter().find(|brand| alike && brand.key == team.brand);
+            brand.map_or_else(|| name(team).clone(), |brand| format!("{} {}", of(brand), name(team)))
+        };
         queue::CatalogConfig {
             brands: self.brands.iter().map(|brand| (brand.key.clone(), brand.ko.clone(), brand.en.clone())).collect(),
             teams: self
                 .teams
                 .iter()
-                .map(|team| (team.key.clone(), team.brand.clone(), team.ko.clone(), team.en.clone(), team.zone.clone()))
+                .map(|team| {
+                    let (ko, en) = (named(team, |one| &one.ko, |one| &one.ko), named(team, |one| &one.en, |one| &one.en));
+                    (team.key.clone(), team.brand.clone(), ko, en, team.zone.clone())
+                })
                 .collect(),
             accounts: self.accounts().into_iter().map(|account| (account.key, account.brand, account.handle)).collect(),
         }
