@@ -374,7 +374,8 @@ async fn run(command: Command) -> Result<()> {
             let password = if password { Some(read_password()?) } else { None };
             let args = json!({ "email": email, "name": name, "initials": initials, "teams": teams, "password": password });
             let answer = on_desk(&place, "user add", args).await?;
-            println!("added; sign-in link, good for ten minutes and once:\n  {}", answer["link"].as_str().unwrap_or_default());
+            let done = if answer["changed"] == true { "changed" } else { "added" };
+            println!("{done}; sign-in link, good for ten minutes and once:\n  {}", answer["link"].as_str().unwrap_or_default());
             Ok(())
         }
         Command::Rules { command: RulesCommand::Publish(place) } => {
@@ -431,9 +432,15 @@ pub(crate) async fn wait_for_signal() -> Result<()> {
     Ok(())
 }
 
+/// Makes the data directory if it is not there.
+fn data_directory(config: &Config) -> Result<()> {
+    let path = &config.data.directory;
+    std::fs::create_dir_all(path).with_context(|| format!("failed to create data.directory, {}", path.display()))
+}
+
 fn migrate(place: &Place) -> Result<()> {
     let config = place.load()?;
-    std::fs::create_dir_all(&config.data.directory)?;
+    data_directory(&config)?;
     let _lock = control::lock(&config.data.directory)?;
     let (found, reached) = Store::migrate(&config.data.directory, &config.queue)?;
     match found == reached {
@@ -455,21 +462,14 @@ fn check(place: &Place) -> Result<()> {
     match connect::load_files(&config.connect.directory) {
         Ok(files) => {
             println!("connectors: {}", files.keys().cloned().collect::<Vec<_>>().join(", "));
-            for account in config.accounts() {
-                if !files.contains_key(&account.connector) {
-                    problems.push(format!(
-                        "account \"{}\" wants the connector \"{}\", which is not in {}",
-                        account.key,
-                        account.connector,
-                        config.connect.directory.display()
-                    ));
-                }
-            }
+            problems.extend(connect::check_accounts(&config.connecting(), &files)?.iter().map(ToString::to_string));
         }
         Err(errors) => problems.extend(errors.iter().map(ToString::to_string)),
     }
     if problems.is_empty() {
-        println!("{}: {} brands, {} teams, all is well", place.config.display(), config.brands.len(), config.teams.len());
+        let counted = |count: usize, thing: &str| format!("{count} {thing}{}", if count == 1 { "" } else { "s" });
+        let (brands, teams) = (counted(config.brands.len(), "brand"), counted(config.teams.len(), "team"));
+        println!("{}: {brands}, {teams}, all is well", place.config.display());
         return Ok(());
     }
     bail!("{}", problems.join("\n"))
@@ -496,7 +496,7 @@ async fn on_desk(place: &Place, command: &str, args: Value) -> Result<Value> {
         // A start would go on with the last published set; this command must refuse.
         rules::Files::load(&config.rules.directories)?.check(0, &Catalog::sketch(&config.catalog()))?;
     }
-    std::fs::create_dir_all(&config.data.directory)?;
+    data_directory(&config)?;
     let _lock = control::lock(&config.data.directory)?;
     let registry = Registry::new();
     let clock = Clock::System;
@@ -634,13 +634,26 @@ pub(crate) async fn add_user(desk: &Arc<Desk>, args: &Value, base: &str) -> Resu
             .with_context(|| format!("there is no role \"{role}\"; there are marketer, operator, agent, lead, manager"))?;
         teams.push((team.id, role));
     }
+    let email = text("email")?.trim().to_lowercase();
+    if !email.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty()) {
+        bail!("\"{email}\" is no e-mail address; write it like kg@example.com");
+    }
+    let (who, held) = (email.clone(), initials.clone());
+    let (known, holder) = desk
+        .store()
+        .read(move |reader| Ok::<_, crate::queue::Error>((reader.credentials(&who)?, reader.agent_by_initials(&held)?)))
+        .await?;
+    let known = known.map(|known| known.agent);
+    if holder.is_some() && holder != known {
+        bail!("somebody else signs as {initials}; choose other initials");
+    }
     let password_hash = match args["password"].as_str() {
         Some(password) => Some(crate::web::hash_password(password)?),
         None => None,
     };
-    let agent = desk.put_agent(NewAgent { name: text("name")?, email: text("email")?, initials, password_hash, teams }).await?;
+    let agent = desk.put_agent(NewAgent { name: text("name")?, email, initials, password_hash, teams }).await?;
     let token = desk.sign_in_link(agent).await?;
-    Ok(json!({ "agent": agent, "link": format!("{base}{}", crate::web::link_path(&token)) }))
+    Ok(json!({ "agent": agent, "changed": known.is_some(), "link": format!("{base}{}", crate::web::link_path(&token)) }))
 }
 
 fn read_password() -> Result<String> {

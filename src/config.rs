@@ -343,14 +343,29 @@ impl Config {
             .collect()
     }
 
-    /// Brands, teams and accounts as the store keeps them.
+    /// What the connectors run with.
+    pub fn connecting(&self) -> connect::Config {
+        let Connect { directory, token_key } = self.connect.clone();
+        connect::Config { directory, token_key, accounts: self.accounts() }
+    }
+
+    /// Brands, teams and accounts as the store keeps them. A team that is called like another has its brand's name
+    /// before its own: whoever works for both brands could not tell them apart.
     pub fn catalog(&self) -> queue::CatalogConfig {
+        let named = |team: &Team, name: fn(&Team) -> &String, of: fn(&Brand) -> &String| {
+            let alike = self.teams.iter().filter(|other| name(other) == name(team)).count() > 1;
+            let brand = self.brands.iter().find(|brand| alike && brand.key == team.brand);
+            brand.map_or_else(|| name(team).clone(), |brand| format!("{} {}", of(brand), name(team)))
+        };
         queue::CatalogConfig {
             brands: self.brands.iter().map(|brand| (brand.key.clone(), brand.ko.clone(), brand.en.clone())).collect(),
             teams: self
                 .teams
                 .iter()
-                .map(|team| (team.key.clone(), team.brand.clone(), team.ko.clone(), team.en.clone(), team.zone.clone()))
+                .map(|team| {
+                    let (ko, en) = (named(team, |one| &one.ko, |one| &one.ko), named(team, |one| &one.en, |one| &one.en));
+                    (team.key.clone(), team.brand.clone(), ko, en, team.zone.clone())
+                })
                 .collect(),
             accounts: self.accounts().into_iter().map(|account| (account.key, account.brand, account.handle)).collect(),
         }
@@ -403,21 +418,26 @@ fn set(table: &mut Table, key: &str, value: &str) {
     }
 }
 
-/// The line that an error of the merged table speaks of: the first that sets the key it names.
+/// The line that an error of the merged table speaks of: the first that sets the key it names, in the table it names.
 fn line_of(text: &str, message: &str) -> usize {
+    let mut table = String::new();
+    let mut keys: Vec<(usize, String)> = Vec::new();
+    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+        if line.starts_with('[') {
+            table = line.trim_start_matches('[').split(']').next().unwrap_or_default().trim().to_owned() + ".";
+        } else if let Some((key, _)) = line.split_once('=') {
+            keys.push((number, format!("{table}{}", key.trim())));
+        }
+    }
     let named = message.split('`').nth(1).unwrap_or_default();
-    let key = named.rsplit('.').next().unwrap_or_default();
-    let inside = message.rsplit('`').nth(1).and_then(|path| path.rsplit('.').next()).unwrap_or_default();
-    [key, inside]
-        .into_iter()
-        .filter(|key| !key.is_empty())
-        .find_map(|key| {
-            text.lines().position(|line| {
-                let line = line.trim_start();
-                line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
-            })
-        })
-        .map_or(0, |line| line + 1)
+    let inside = message.rsplit('`').nth(1).unwrap_or_default();
+    let last = |path: &str| format!(".{}", path.rsplit('.').next().unwrap_or_default());
+    let exact = [format!("{inside}.{named}"), named.to_owned(), inside.to_owned()];
+    let found = exact.iter().find_map(|path| keys.iter().find(|(_, key)| key == path));
+    // Inside an inline table, or of another file.
+    let found =
+        found.or_else(|| [last(named), last(inside)].iter().find_map(|end| keys.iter().find(|(_, key)| key.ends_with(end))));
+    found.map_or(0, |(line, _)| *line)
 }
 
 #[cfg(test)]
@@ -463,10 +483,26 @@ mod tests {
     fn a_wrong_key_is_named_with_its_line() {
         let error = load(&format!("{ONE}[server]\nlisten = \"127.0.0.1:1\"\nlisen = 3\n")).unwrap_err();
         assert!(error.starts_with("moksori.toml:12: ") && error.contains("lisen"), "{error}");
+        let error = load(&format!("{ONE}[[bus.cluster]]\nkey = \"main\"\n")).unwrap_err();
+        assert!(error.starts_with("moksori.toml:11: ") && error.contains("bus.cluster"), "not a brand's key: {error}");
         let error = load("[server]\nlisten = \"here\"\n").unwrap_err();
         assert!(error.starts_with("moksori.toml:2: "), "{error}");
         let error = load("[server\n").unwrap_err();
         assert!(error.starts_with("moksori.toml:1: "), "{error}");
+    }
+
+    #[test]
+    fn two_teams_of_one_name_are_told_apart_by_their_brands() {
+        let two = ONE
+            .replace("\"shop\"", "\"bank\"")
+            .replace("\"cs\"", "\"help\"")
+            .replace("가게", "은행")
+            .replace("\"CS\"", "\"Help\"");
+        let config = load(&format!("{ONE}{two}")).unwrap();
+        let names: Vec<_> = config.catalog().teams.into_iter().map(|(_, _, ko, en, _)| (ko, en)).collect();
+        let said = |ko: &str, en: &str| (ko.to_owned(), en.to_owned());
+        assert_eq!(names, [said("가게 상담", "CS"), said("은행 상담", "Help")]);
+        assert_eq!(load(ONE).unwrap().catalog().teams[0].2, "상담", "one alone needs no more");
     }
 
     #[test]

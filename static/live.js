@@ -169,8 +169,8 @@ new MutationObserver(fade).observe($('#toast'), { childList: true });
 fade();
 const failed = e => {
 	const { response } = e.detail.ctx ?? {};
-	if (e.target.matches?.('.stream, .composer form')) return;
 	if (response?.status === 401) return signedOut();
+	if (e.target.matches?.('.stream, .composer form')) return;
 	if (!response || response.status >= 500) toast(fill(words.failed, response?.headers?.get('x-error-id') ?? '-'));
 };
 for (const kind of ['htmx:response:error', 'htmx:error']) { listen(kind, firstFailed); listen(kind, failed); }

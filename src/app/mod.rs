@@ -86,7 +86,7 @@ impl App {
     /// When a part cannot start: the data directory is in use, a port is taken, rules are wrong.
     pub async fn start(config: Config, clock: Clock) -> Result<App> {
         let data = config.data.directory.clone();
-        create_private(&data).with_context(|| format!("failed to create the data directory {}", data.display()))?;
+        create_private(&data).with_context(|| format!("failed to create data.directory, {}", data.display()))?;
         let lock = control::lock(&data)?;
         // Bound first: a taken port must not cost a long start.
         let listener = TcpListener::bind(config.server.listen).await.with_context(|| {
@@ -146,13 +146,9 @@ impl App {
     /// Pulls mentions in and delivers replies, account by account; returns the routes for what is sent to us.
     fn connect(&mut self, config: &Config) -> Result<axum::Router> {
         let files = connect::load_files(&config.connect.directory).map_err(all_of)?;
-        let settings = connect::Config {
-            directory: config.connect.directory.clone(),
-            token_key: config.connect.token_key.clone(),
-            accounts: config.accounts(),
-        };
         let home = connect::Home::Live { bus: Arc::clone(&self.bus), desk: Arc::clone(&self.desk) };
-        let connect = Connect::new(&settings, &files, home, self.clock.clone(), connect::Metrics::new(&self.registry)?)?;
+        let connect =
+            Connect::new(&config.connecting(), &files, home, self.clock.clone(), connect::Metrics::new(&self.registry)?)?;
         let sent_to = connect.hooks()?.routes();
         let connect = Arc::new(connect);
         let accounts: Vec<String> = connect.accounts().iter().map(|account| account.config.key.clone()).collect();

@@ -210,10 +210,14 @@ pub enum Error {
         why: String,
     },
     /// No broker of a cluster answers.
-    #[error("kafka cluster \"{cluster}\" cannot be reached ({why}): check its brokers and the network")]
+    #[error(
+        "kafka cluster \"{cluster}\" cannot be reached at {brokers} ({why}): look at bus.cluster.brokers and whether they are up"
+    )]
     Unreachable {
         /// Its name.
         cluster: String,
+        /// Where it was looked for.
+        brokers: String,
         /// What the client said last.
         why: String,
     },

@@ -61,7 +61,7 @@ pub use outbox::Outbox;
 pub use poll::{Poller, Walk};
 pub use recorded::{Asked, Fault, Playback};
 pub use rehearse::{Report, test_account, test_file};
-pub use run::{Connect, load_files};
+pub use run::{Connect, check_accounts, load_files};
 pub use trial::{SCHEMA, new_file, test_live};
 pub use webhook::Hooks;
 

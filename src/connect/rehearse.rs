@@ -154,7 +154,7 @@ async fn reply(account: &Arc<Account>, recorded: &RecordedReply, brought: &[Enve
     };
     let tray = Arc::new(Tray::default());
     tray.with(|kept| {
-        kept.due.push_back(Outgoing {
+        let reply = Outgoing {
             id: ReplyId(1),
             account: account.config.key.clone(),
             text: recorded.text.clone(),
@@ -167,11 +167,19 @@ async fn reply(account: &Arc<Account>, recorded: &RecordedReply, brought: &[Enve
             attempts: 1,
             target_conversation: target.conversation.clone(),
             extra: target.extra.clone(),
-        });
+        };
+        match recorded.found {
+            Some(_) => kept.in_doubt.push(reply),
+            None => kept.due.push_back(reply),
+        }
     });
-    Outbox::new(Home::Tray(tray.clone()), std::slice::from_ref(account)).step().await?;
+    let mut outbox = Outbox::new(Home::Tray(tray.clone()), std::slice::from_ref(account));
+    match recorded.found {
+        Some(_) => outbox.settle().await?,
+        None => drop(outbox.step().await?),
+    }
     let outcome = tray.with(|kept| kept.outcomes.pop()).map(|(_, outcome)| outcome).unwrap_or_default();
-    let good = match (&recorded.sent, &recorded.refused) {
+    let good = match (recorded.found.as_ref().or(recorded.sent.as_ref()), &recorded.refused) {
         (Some(id), _) => outcome == format!("sent {id}"),
         (None, Some(why)) => outcome.starts_with("failed ") && outcome.contains(why.as_str()),
         (None, None) => outcome.starts_with("sent "),

@@ -10,7 +10,8 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Account, Config, ConnectorFile, Error, FileError, Home, Hooks, Listen, Metrics, Outbox, OwnIds, Poller, Walk,
+    Account, AccountConfig, Config, ConnectorFile, Error, FileError, Home, Hooks, Listen, Metrics, Outbox, OwnIds, Poller,
+    Walk,
     format::Do,
     limits::{back_off, back_off_at_home},
     live::{Connection, by_connection},
@@ -60,6 +61,51 @@ pub fn load_files(directory: &Path) -> Result<BTreeMap<String, Arc<ConnectorFile
     if errors.is_empty() { Ok(files) } else { Err(errors) }
 }
 
+/// All that [`Connect::new`] would refuse about accounts, not the first of it alone.
+///
+/// # Errors
+/// When the process cannot count.
+pub fn check_accounts(config: &Config, files: &BTreeMap<String, Arc<ConnectorFile>>) -> Result<Vec<Error>, prometheus::Error> {
+    let metrics = Metrics::new(&prometheus::Registry::new())?;
+    let home = Home::Tray(Arc::default());
+    let mut made = Making { own: OwnIds::default(), keys: BTreeSet::new(), files, clock: &Clock::System, metrics };
+    let accounts = config.accounts.iter().filter_map(|account| made.account(account, &home).err());
+    Ok(sealer(config).err().into_iter().chain(accounts).collect())
+}
+
+/// What seals tokens that must survive a restart, where the configuration has a key.
+fn sealer(config: &Config) -> Result<Option<Sealer>, Error> {
+    let key = config.token_key.as_ref().map(|source| source.read()).transpose();
+    let key = key.map_err(|reason| Error::Account { account: "connect.token_key".into(), reason })?;
+    Ok(key.as_ref().map(Sealer::new))
+}
+
+/// What accounts share while they are made.
+struct Making<'all> {
+    own: OwnIds,
+    keys: BTreeSet<String>,
+    files: &'all BTreeMap<String, Arc<ConnectorFile>>,
+    clock: &'all Clock,
+    metrics: Metrics,
+}
+
+impl Making<'_> {
+    fn account(&mut self, config: &AccountConfig, home: &Home) -> Result<Arc<Account>, Error> {
+        let fail = |reason: String| Error::Account { account: config.key.clone(), reason };
+        if !self.keys.insert(config.key.clone()) {
+            return Err(fail("two accounts have this key; rename one".into()));
+        }
+        let file = self.files.get(&config.connector).ok_or_else(|| {
+            let known: Vec<&str> = self.files.keys().map(String::as_str).collect();
+            fail(format!("no connector `{}`; there are {}", config.connector, known.join(", ")))
+        })?;
+        let made = Account::new(file.clone(), config.clone(), self.own.clone(), self.clock.clone(), self.metrics.clone())?;
+        // What cannot be read in its listening queries is said now, not when it runs.
+        Poller::of(&made, home)?;
+        Ok(made)
+    }
+}
+
 /// All accounts at work.
 #[derive(Debug)]
 pub struct Connect {
@@ -84,27 +130,14 @@ impl Connect {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Connect, Error> {
-        let own = OwnIds::default();
-        let key = config.token_key.as_ref().map(|source| source.read()).transpose();
-        let key = key.map_err(|reason| Error::Account { account: "connect.token_key".into(), reason })?;
-        let sealer = key.as_ref().map(Sealer::new);
-        let mut keys = BTreeSet::new();
-        let mut accounts = Vec::with_capacity(config.accounts.len());
-        for account in &config.accounts {
-            let fail = |reason: String| Error::Account { account: account.key.clone(), reason };
-            if !keys.insert(&account.key) {
-                return Err(fail("two accounts have this key; rename one".into()));
-            }
-            let file = files.get(&account.connector).ok_or_else(|| {
-                let known: Vec<&str> = files.keys().map(String::as_str).collect();
-                fail(format!("no connector `{}`; there are {}", account.connector, known.join(", ")))
-            })?;
-            let made = Account::new(file.clone(), account.clone(), own.clone(), clock.clone(), metrics.clone())?;
-            made.keep_at(&home, sealer.as_ref());
-            // What cannot be read in its listening queries is said now, not when it runs.
-            Poller::of(&made, &home)?;
-            accounts.push(made);
-        }
+        let sealer = sealer(config)?;
+        let mut made = Making { own: OwnIds::default(), keys: BTreeSet::new(), files, clock: &clock, metrics };
+        let accounts = config.accounts.iter().map(|account| {
+            let account = made.account(account, &home)?;
+            account.keep_at(&home, sealer.as_ref());
+            Ok(account)
+        });
+        let accounts = accounts.collect::<Result<_, Error>>()?;
         Ok(Connect { accounts, home, clock, wishes: watch::Sender::default() })
     }
 
@@ -267,6 +300,12 @@ impl Log {
         Log { account: poller.account().config.key.clone(), stream: poller.stream_name().to_owned(), well: true }
     }
 
+    /// The server has no live stream; it is walked.
+    fn note_none(&self) {
+        let Log { account, stream, .. } = self;
+        tracing::info!(%account, %stream, "the server of {account} has no live stream for {stream}: it is walked");
+    }
+
     fn note<T>(&mut self, result: &Result<T, Error>) {
         let Log { account, stream, well } = self;
         match result {
@@ -366,7 +405,11 @@ async fn keep_listening(mut listeners: Vec<Poller>, clock: Clock, mut shutdown: 
                 _ => now.plus(back_off(failures)),
             };
             let result = Err(error);
-            live_log.note(&result);
+            match &result {
+                // Nothing is wrong, and nobody need do anything.
+                Err(Error::Status { action: Do::Skip, .. }) => live_log.note_none(),
+                result => live_log.note(result),
+            }
             listeners[0].note_live(&result, open_at).await;
         }
     }

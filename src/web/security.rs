@@ -14,7 +14,7 @@ use argon2::{
     password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString},
 };
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
@@ -166,11 +166,16 @@ pub async fn guard(cookies: Cookies, request: Request, next: Next) -> Response {
     }
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
-    if trusted(cookies, &parts.headers, &body) {
-        return next.run(Request::from_parts(parts, Body::from(body))).await;
+    let mut response = if trusted(cookies, &parts.headers, &body) {
+        next.run(Request::from_parts(parts, Body::from(body.clone()))).await
+    } else {
+        let mut response = StatusCode::FORBIDDEN.into_response();
+        response.extensions_mut().insert(Refused);
+        response
+    };
+    if response.status().is_client_error() || response.status().is_server_error() {
+        response.extensions_mut().insert(Sent(body));
     }
-    let mut response = StatusCode::FORBIDDEN.into_response();
-    response.extensions_mut().insert(Refused);
     response
 }
 
@@ -193,6 +198,20 @@ fn trusted(cookies: Cookies, headers: &HeaderMap, body: &[u8]) -> bool {
 /// In the extensions of an answer that [`guard`] gave.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused;
+
+/// In the extensions of an answer that says that nothing was done: the body that came, for whoever must not lose
+/// what they typed.
+#[derive(Clone, Debug)]
+pub struct Sent(Bytes);
+
+impl Sent {
+    /// What a person typed into its form: never a password, a token or a choice.
+    pub fn typed(&self) -> Vec<String> {
+        let fields = url::form_urlencoded::parse(&self.0);
+        let typed = fields.filter(|(name, text)| matches!(&**name, "text" | "reason" | "q") && !text.trim().is_empty());
+        typed.map(|(_, text)| text.into_owned()).collect()
+    }
+}
 
 /// The browser says that a page of this origin sent it; a program that says neither has no cookies to abuse.
 fn same_origin(headers: &HeaderMap) -> bool {

@@ -103,6 +103,7 @@ pub struct Words {
     pub signed_out: &'static str,
     pub stale_form: &'static str,
     pub to_queue: &'static str,
+    pub go_back: &'static str,
     pub sign_in_again: &'static str,
     // Sources.
     pub sources: &'static str,
@@ -249,7 +250,7 @@ pub struct Words {
     pub wait: &'static str,
     pub go_on: &'static str,
     pub whole_team: &'static str,
-    pub team: &'static str,
+    pub hand_to: &'static str,
     pub reason: &'static str,
     pub reason_hint: &'static str,
     pub resolve: &'static str,

@@ -53,7 +53,7 @@ fn the_configuration_of_the_readme_is_right() {
     let dir = readme_desk();
     let checked = moksori(dir.path(), &["check"]);
     assert!(checked.status.success(), "{}", said(&checked));
-    assert!(said(&checked).contains("all is well"));
+    assert!(said(&checked).contains("1 brand, 1 team, all is well"), "{}", said(&checked));
 }
 
 #[test]
@@ -99,6 +99,29 @@ fn a_broken_connector_and_a_wrong_key_are_named() {
     assert!(refused.contains("moksori.toml:") && refused.contains("handel"), "{refused}");
 }
 
+/// It would be found out at the start, when the desk is down.
+#[test]
+fn what_a_start_refuses_the_check_refuses_too() {
+    let dir = readme_desk();
+    let config = dir.path().join("moksori.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let account = "[[brand.account]]\nkey = \"shop-feed\"\nconnector = \"rss\"\n\n[[team]]";
+    for (from, to, words) in [
+        (
+            "\"SHOP_TOKEN\"",
+            "\"SHOP_TOKEN_OF_NOBODY\"",
+            "account shop-mastodon: secret `token`: environment variable SHOP_TOKEN_OF_NOBODY is not set",
+        ),
+        ("base = ", "# base = ", "account shop-mastodon: add base = "),
+        ("\"mastodon\"", "\"mastodn\"", "no connector `mastodn`; there are appstore, "),
+        ("[[team]]", account, "account shop-feed: add "),
+    ] {
+        std::fs::write(&config, text.replacen(from, to, 1)).unwrap();
+        let refused = moksori(dir.path(), &["check"]);
+        assert!(!refused.status.success() && said(&refused).contains(words), "{}, not {words}", said(&refused));
+    }
+}
+
 #[test]
 fn people_and_searches_work_on_a_desk_that_is_down() {
     let dir = readme_desk();
@@ -112,6 +135,24 @@ fn people_and_searches_work_on_a_desk_that_is_down() {
         &["user", "add", "--email", "kg@example.com", "--name", "Kim", "--initials", "KG", "--team", "css:lead"],
     );
     assert!(said(&wrong).contains("there is no team \"css\"; there are cs"), "{}", said(&wrong));
+    let add = |email: &str, initials: &str| {
+        let args = ["user", "add", "--email", email, "--name", "Lee", "--initials", initials, "--team", "cs:agent"];
+        said(&moksori(dir.path(), &args))
+    };
+    let taken = add("lee@example.com", "KG");
+    assert!(taken.contains("somebody else signs as KG") && !taken.contains("UNIQUE"), "{taken}");
+    assert!(add("kgexample", "LE").contains("\"kgexample\" is no e-mail address"));
+    // A place that cannot be made: the link leads nowhere.
+    std::os::unix::fs::symlink("gone", dir.path().join("elsewhere")).unwrap();
+    let refused = Command::new(env!("CARGO_BIN_EXE_moksori"))
+        .args(["search", "배송"])
+        .current_dir(dir.path())
+        .env("MOKSORI__DATA__DIRECTORY", "elsewhere")
+        .output()
+        .unwrap();
+    let refused = said(&refused);
+    assert!(refused.contains("failed to create data.directory, ") && refused.contains("elsewhere"), "{refused}");
+    assert!(add(" KG@example.com", "KG").starts_with("changed; sign-in link"));
     let found = moksori(dir.path(), &["search", "배송", "--json"]);
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&found.stdout).unwrap()["total"], 0);
     let wrong = moksori(dir.path(), &["search", "\"배송"]);
@@ -132,6 +173,7 @@ fn a_demo_ends_by_itself_with_a_summary() {
     };
     assert!(count("mentions") > 20 && count("cases") > 10, "{text}");
     assert!(text.contains("breached") && text.contains("documents"), "{text}");
+    assert!(!text.contains("will be tried again: answered 404"), "a platform without streams is no trouble: {text}");
     // What was kept can be looked at; the next demo on it starts anew.
     assert!(dir.path().join("demo/desk/desk.db").exists());
     let again = moksori(dir.path(), &["demo", "--listen", "127.0.0.1:0", "--data", "demo", "--for", "1s"]);

@@ -119,6 +119,27 @@ async fn every_file_makes_of_its_recorded_replies_what_it_says() {
     }
 }
 
+/// After a cut nobody knows whether a reply is out: what is looked for must be what the platform shows.
+#[tokio::test]
+async fn a_look_up_that_does_not_find_our_reply_is_told() {
+    let looked = |file: &ConnectorFile| file.recorded_replies.iter().any(|reply| reply.found.is_some());
+    let tried = files().iter().filter(|path| looked(&ConnectorFile::load(path).unwrap())).count();
+    assert!(tried >= 6, "{tried} connector files try their look-up");
+    let dir = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(directory().join("lemmy.toml")).unwrap();
+    let beside = dir.path().join("lemmy");
+    std::fs::create_dir(&beside).unwrap();
+    for entry in std::fs::read_dir(directory().join("lemmy")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), beside.join(entry.file_name())).unwrap();
+    }
+    let path = dir.path().join("lemmy.toml");
+    std::fs::write(&path, text.replace("item.comment.content == reply.text", "item.comment.content == reply.text ~ '!'"))
+        .unwrap();
+    let report = test_file(&path).await.unwrap();
+    assert!(report.faults.iter().any(|fault| fault.contains("not found among our posts")), "{report}");
+}
+
 #[tokio::test]
 async fn the_example_of_the_manual_works() {
     let manual = std::fs::read_to_string(directory().with_file_name("docs").join("connectors.md")).unwrap();

@@ -224,7 +224,7 @@ fn connect(
     let config = cluster.client()?;
     let watch = Watch::new(cluster, metrics.clone());
     let producer = Producer::new(&config, settings, watch.clone(), metrics.clone())?;
-    let look = || producer.ask(|client| topics::connect(client, &watch, &cluster.name, clock, settings.connect_timeout));
+    let look = || producer.ask(|client| topics::connect(client, &watch, clock, settings.connect_timeout));
     let wanted: Vec<topics::Wanted<'_>> =
         [("mentions", &topics.mentions), ("dead", &topics.dead), ("case_events", &topics.case_events)]
             .into_iter()

@@ -27,7 +27,6 @@ pub(super) type Wanted<'a> = (&'static str, &'a Topic);
 pub(super) fn connect<C: rdkafka::ClientContext>(
     client: &Client<C>,
     watch: &Watch,
-    cluster: &str,
     clock: &Clock,
     within: Duration,
 ) -> Result<Metadata, Error> {
@@ -42,7 +41,7 @@ pub(super) fn connect<C: rdkafka::ClientContext>(
             (_, Some(refused @ Error::Refused { .. })) => return Err(refused),
             (answer, trouble) if clock.now().since(began) >= within => {
                 let why = answer.err().map_or_else(|| "no broker is known".to_owned(), |error| error.to_string());
-                return Err(trouble.unwrap_or(Error::Unreachable { cluster: cluster.to_owned(), why }));
+                return Err(trouble.unwrap_or_else(|| watch.unreachable(why)));
             }
             _ => {}
         }

@@ -17,6 +17,7 @@ pub(super) struct Watch(Arc<Watched>);
 
 struct Watched {
     cluster: String,
+    brokers: String,
     user: String,
     password_key: &'static str,
     metrics: Metrics,
@@ -37,6 +38,7 @@ impl Watch {
     pub(super) fn new(cluster: &Cluster, metrics: Metrics) -> Watch {
         Watch(Arc::new(Watched {
             cluster: cluster.name.clone(),
+            brokers: cluster.brokers.clone(),
             user: cluster.user.clone().unwrap_or_default(),
             password_key: cluster.password_key(),
             metrics,
@@ -46,15 +48,20 @@ impl Watch {
 
     /// Why the cluster cannot be used, if it cannot.
     pub(super) fn trouble(&self) -> Option<Error> {
-        let cluster = self.0.cluster.clone();
         self.with(|trouble| match (&trouble.refused, &trouble.down) {
             (Some(why), _) => {
-                let (user, key, why) = (self.0.user.clone(), self.0.password_key, why.clone());
+                let (cluster, user) = (self.0.cluster.clone(), self.0.user.clone());
+                let (key, why) = (self.0.password_key, why.clone());
                 Some(Error::Refused { cluster, user, key, why })
             }
-            (None, Some(why)) => Some(Error::Unreachable { cluster, why: why.clone() }),
+            (None, Some(why)) => Some(self.unreachable(why.clone())),
             (None, None) => None,
         })
+    }
+
+    /// No broker answers.
+    pub(super) fn unreachable(&self, why: String) -> Error {
+        Error::Unreachable { cluster: self.0.cluster.clone(), brokers: self.0.brokers.clone(), why }
     }
 
     /// A broker answered.

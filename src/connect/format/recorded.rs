@@ -63,6 +63,8 @@ pub struct RecordedReply {
     pub text: String,
     /// Global id of the new post; else a word of the refusal.
     pub sent: Option<String>,
+    /// Global id of the post as the look-up finds it, after a call of which nobody knows what became; nothing is sent.
+    pub found: Option<String>,
     /// A part of the reason for which it is refused.
     pub refused: Option<String>,
 }

@@ -28,12 +28,18 @@ const PAGE: usize = 50;
 const COUNTED: usize = 1_000_000;
 
 impl Console {
-    /// Posts like the customer's words of a case, within what this person may see; the case's own are left out.
+    /// Posts like the customer's words of a case, of its brand and within what this person may see, without its own.
     async fn alike(&self, viewer: &Viewer, view: &CaseView, limit: usize) -> Result<Vec<Alike>, Fault> {
         let own: Vec<MentionId> = view.thread.iter().map(|post| post.id).collect();
         let first = view.thread.iter().find(|post| post.id == view.case.mention && post.deleted_at.is_none());
         let Some(text) = first.map(|post| post.text.whole().to_owned()) else { return Ok(Vec::new()) };
-        let (search, scope) = (Arc::clone(&self.site.search), scope(viewer, &self.site.desk.store().catalog()));
+        let catalog = self.site.desk.store().catalog();
+        let brand = catalog.team(view.case.team).map(|team| team.brand);
+        let mut scope = scope(viewer, &catalog);
+        // What another brand's customers say is not the same, and its answers are not ours to give.
+        scope.teams.retain(|team| catalog.team(*team).map(|team| team.brand) == brand);
+        scope.brands.retain(|one| brand.is_some_and(|brand| i64::from(*one) == brand.0));
+        let search = Arc::clone(&self.site.search);
         // Several posts of one case are shown once.
         let found = tokio::task::spawn_blocking(move || search.alike(&text, &own, &scope, limit * 2)).await;
         let mut found = found.map_err(|error| Fault::Failed(error.to_string()))??;

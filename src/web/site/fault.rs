@@ -19,8 +19,8 @@ use crate::{
     desk, queue, search,
     staff::{Denied, Role},
     web::{
-        security::Refused,
-        views::{Flash, Frame, Problem, RowPush, problem_words},
+        security::{Refused, Sent, local_path},
+        views::{ErrorPage, Flash, Frame, Problem, RowPush, problem_words},
     },
 };
 
@@ -51,8 +51,10 @@ pub(super) enum Fault {
     LinkOnly,
     /// A name or value that the desk does not know.
     Unknown(String),
-    /// The request itself is malformed; in English, for programs.
+    /// The request itself is malformed, in words.
     Malformed(StatusCode, String),
+    /// The framework could not read it.
+    Unread(StatusCode),
     /// The store cannot write.
     ReadOnly(String),
     /// Ours; the text is for the log only.
@@ -118,7 +120,7 @@ impl Fault {
             Fault::Forbidden(_) | Fault::Stale => StatusCode::FORBIDDEN,
             Fault::Claimed(_) | Fault::Answered(_) | Fault::TooLate | Fault::LinkOnly => StatusCode::CONFLICT,
             Fault::Empty | Fault::TooLong(_) | Fault::Unknown(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Fault::Malformed(status, _) => *status,
+            Fault::Malformed(status, _) | Fault::Unread(status) => *status,
             Fault::ReadOnly(_) => StatusCode::SERVICE_UNAVAILABLE,
             Fault::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -139,7 +141,7 @@ impl Fault {
             Fault::TooLate => "too_late",
             Fault::LinkOnly => "link_only",
             Fault::Unknown(_) => "unknown",
-            Fault::Malformed(..) => "malformed",
+            Fault::Malformed(..) | Fault::Unread(_) => "malformed",
             Fault::ReadOnly(_) => "read_only",
             Fault::Failed(_) => "failed",
         }
@@ -157,8 +159,10 @@ impl Fault {
             Fault::LinkOnly => return f.w.link_only.into(),
             Fault::Unknown(name) => return say::unknown(f.language, name),
             Fault::Malformed(_, text) => return text.clone(),
+            Fault::Unread(StatusCode::PAYLOAD_TOO_LARGE) => return say::too_much(f.language),
+            Fault::NoPage | Fault::Unread(StatusCode::METHOD_NOT_ALLOWED) => Problem::NoPage,
+            Fault::Unread(_) => return say::unread(f.language),
             Fault::NoCase(number) => Problem::NoCase(*number),
-            Fault::NoPage => Problem::NoPage,
             Fault::Forbidden(needs) => Problem::Forbidden { needs: *needs, ask: None },
             Fault::Stale => Problem::StaleForm,
             Fault::ReadOnly(_) => Problem::ReadOnly,
@@ -173,20 +177,6 @@ impl IntoResponse for Fault {
         let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
         response
-    }
-}
-
-/// The page that says what went wrong; [`crate::web::views::ErrorPage`] knows only some of it.
-#[derive(Template)]
-#[template(path = "error.html")]
-struct FaultPage {
-    f: Frame,
-    words: String,
-}
-
-impl FaultPage {
-    fn words(&self) -> &str {
-        &self.words
     }
 }
 
@@ -217,6 +207,19 @@ fn shape(path: &str, headers: &HeaderMap) -> Shape {
     }
 }
 
+/// Path and query of the page that a form was on, which is one of ours: the guard has looked where it comes from.
+fn page_behind(headers: &HeaderMap) -> Option<String> {
+    let page = url::Url::parse(headers.get(header::REFERER)?.to_str().ok()?).ok()?;
+    let path = page[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
+    (local_path(&path) == path).then_some(path)
+}
+
+/// Whether one of our handlers has drawn it.
+fn said(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| !kind.starts_with("text/plain"))
+}
+
 /// Layer: words for every fault of the handlers within.
 pub(super) async fn draw(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
@@ -225,13 +228,12 @@ pub(super) async fn draw(State(console): State<Arc<Console>>, request: Request, 
     let fault = match (response.extensions().get::<Fault>(), response.extensions().get::<Refused>()) {
         (Some(fault), _) => fault.clone(),
         (None, Some(Refused)) => Fault::Stale,
-        // What the framework answers by itself is bare: a wrong path or method.
-        (None, None)
-            if response.status() == StatusCode::NOT_FOUND && !response.headers().contains_key(header::CONTENT_TYPE) =>
-        {
-            Fault::NoPage
-        }
-        (None, None) => return response,
+        // What the framework answers by itself is bare or in English: a wrong path, method, form or query.
+        (None, None) => match response.status() {
+            status if !status.is_client_error() || said(&response) => return response,
+            StatusCode::NOT_FOUND => Fault::NoPage,
+            status => Fault::Unread(status),
+        },
     };
     match &fault {
         Fault::Failed(error) => tracing::error!(request.id = id, error, "a request failed"),
@@ -240,10 +242,13 @@ pub(super) async fn draw(State(console): State<Arc<Console>>, request: Request, 
     }
     let here = uri.path_and_query().map_or("/", |path| path.as_str());
     let shape = shape(uri.path(), &headers);
-    if matches!(fault, Fault::SignedOut) && shape == Shape::Page {
-        let next = if method == Method::GET { here } else { "/" };
-        let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
-        return Redirect::to(&format!("/sign-in?next={next}")).into_response();
+    let typed = response.extensions().get::<Sent>().map(Sent::typed).unwrap_or_default();
+    let behind = (method != Method::GET).then(|| page_behind(&headers)).flatten();
+    let next = if method == Method::GET { here } else { behind.as_deref().unwrap_or("/") };
+    let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+    let sign_in = format!("/sign-in?next={next}");
+    if matches!(fault, Fault::SignedOut) && shape == Shape::Page && typed.is_empty() {
+        return Redirect::to(&sign_in).into_response();
     }
     let asker = Asker::find(&console, &headers).await;
     let mut f = asker.frame(&console, here);
@@ -261,7 +266,7 @@ pub(super) async fn draw(State(console): State<Arc<Console>>, request: Request, 
         }
         Shape::Page => {
             f.read_only = matches!(fault, Fault::ReadOnly(_));
-            let page = FaultPage { f, words };
+            let page = ErrorPage { f, words, typed, behind, sign_in };
             page.render().map_or_else(|_| ().into_response(), |html| Html(html).into_response())
         }
     };

@@ -36,11 +36,29 @@ pub(super) fn empty(language: Language) -> String {
     pick(language, "비어 있어요. 내용을 쓰고 다시 해 보세요.".into(), "It is empty. Write something and try again.".into())
 }
 
+/// What was sent cannot be read.
+pub(super) fn unread(language: Language) -> String {
+    pick(
+        language,
+        "보낸 내용을 읽지 못했어요. 저장한 것은 없어요. 숫자 칸과 주소를 확인하고 다시 해 보세요.".into(),
+        "What was sent could not be read, and nothing was stored. Check numbers and the address, then try again.".into(),
+    )
+}
+
+/// It is more than is read at once.
+pub(super) fn too_much(language: Language) -> String {
+    pick(
+        language,
+        "한 번에 보낼 수 있는 것보다 길어요. 저장한 것은 없어요. 줄여서 다시 해 보세요.".into(),
+        "That is more than can be sent at once, and nothing was stored. Shorten it and try again.".into(),
+    )
+}
+
 /// A name or value that the desk does not know.
 pub(super) fn unknown(language: Language, name: &str) -> String {
     pick(
         language,
-        format!("‘{}’ 모르는 값이에요. 다시 고르세요.", josa(name, "은는")),
+        format!("{} 모르는 값이에요. 다시 고르세요.", josa(&format!("‘{name}’"), "은는")),
         format!("'{name}' is not known. Choose again."),
     )
 }

@@ -2,6 +2,7 @@
 
 mod finding;
 mod protection;
+mod refusals;
 
 use std::{path::Path, sync::atomic::AtomicI64};
 

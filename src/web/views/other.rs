@@ -84,15 +84,14 @@ pub enum Problem {
 pub struct ErrorPage {
     /// Around it.
     pub f: Frame,
-    /// What.
-    pub problem: Problem,
-}
-
-impl ErrorPage {
-    /// In words.
-    pub fn words(&self) -> String {
-        problem_words(&self.f, &self.problem)
-    }
+    /// What, in words.
+    pub words: String,
+    /// What was typed into the form that was refused.
+    pub typed: Vec<String>,
+    /// The page with that form.
+    pub behind: Option<String>,
+    /// Where to sign in, for whoever is not.
+    pub sign_in: String,
 }
 
 /// A problem in words: for the page, and for the toast that an htmx request gets.

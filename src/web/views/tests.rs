@@ -397,7 +397,11 @@ fn pages(language: Language) -> Vec<(&'static str, String)> {
     let sign_in =
         SignIn { f: outside(language), next: "/queue/cs-1".into(), email: "a@b.kr".into(), failure: Some(Failure::Wrong) };
     let link = LinkPage { f: outside(language), token: "t0ken".into(), next: "/".into() };
-    let problem = |problem| ErrorPage { f: Frame { live: None, ..frame(language) }, problem }.render().unwrap();
+    let problem = |problem| {
+        let f = Frame { live: None, ..frame(language) };
+        let (words, typed) = (problem_words(&f, &problem), vec!["늦어서 미안해요".into()]);
+        ErrorPage { words, typed, behind: Some("/cases/9".into()), sign_in: "/sign-in".into(), f }.render().unwrap()
+    };
     vec![
         ("queue", queue(language).render().unwrap()),
         ("queue-empty", lonely.render().unwrap()),

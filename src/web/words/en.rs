@@ -39,6 +39,7 @@ pub const EN: Words = Words {
     signed_out: "You were signed out. Sign in and you return here.",
     stale_form: "Nothing was saved because this page is too old. Reload it and try again.",
     to_queue: "Go to the queue",
+    go_back: "Go back",
     sign_in_again: "Sign in again",
     // Sources.
     sources: "Sources",
@@ -185,7 +186,7 @@ pub const EN: Words = Words {
     wait: "Wait",
     go_on: "Go on",
     whole_team: "the whole team",
-    team: "Team",
+    hand_to: "Team or person",
     reason: "Reason",
     reason_hint: "Why, in one line",
     resolve: "Resolve",

@@ -39,6 +39,7 @@ pub const KO: Words = Words {
     signed_out: "로그인이 끝났어요. 다시 로그인하면 이 화면으로 돌아와요.",
     stale_form: "화면을 연 지 오래되어 저장하지 않았어요. 새로 고친 뒤 다시 해 보세요.",
     to_queue: "대기열로 가기",
+    go_back: "돌아가기",
     sign_in_again: "다시 로그인",
     // Sources.
     sources: "채널",
@@ -185,7 +186,7 @@ pub const KO: Words = Words {
     wait: "답 대기",
     go_on: "이어서 처리",
     whole_team: "팀 전체",
-    team: "팀",
+    hand_to: "받을 팀이나 사람",
     reason: "이유",
     reason_hint: "왜 넘기는지 한 줄",
     resolve: "해결",

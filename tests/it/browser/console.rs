@@ -435,6 +435,28 @@ async fn what_is_typed_is_sent_once_or_comes_back() {
 
 /// 3: all of it by whole pages.
 #[tokio::test(flavor = "multi_thread")]
+async fn who_was_signed_out_meanwhile_reads_why_nothing_was_sent() {
+    kit::run_on(Clock::System, async |desk| {
+        let chrome = Chrome::start();
+        let driver = chrome.window(1440, 900).await;
+        sign_in(desk, &driver, "KG").await;
+        let case = complaint(desk, "late", 30).await;
+        open(desk, &driver, "en", "light", &format!("/cases/{}", case.0)).await;
+        driver.query(By::Id("reply-text")).first().await.unwrap().send_keys("It is on its way").await.unwrap();
+        driver.delete_cookie("moksori").await.unwrap();
+        driver.find(By::Css("#reply-form [data-send]")).await.unwrap().click().await.unwrap();
+        let told = "return document.querySelector('#toast').textContent.includes('You were signed out') \
+                    && document.querySelector('#reply-text').value === 'It is on its way'";
+        until_page(&driver, "it says who must sign in again, and keeps the text", told).await;
+        driver.find(By::Css("#toast button")).await.unwrap().click().await.unwrap();
+        until_page(&driver, "one can sign in", "return location.pathname === '/sign-in'").await;
+        assert!(driver.current_url().await.unwrap().query().is_some_and(|query| query.contains("cases")));
+        driver.quit().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_script_a_case_is_claimed_answered_and_resolved() {
     kit::run_on(Clock::System, async |desk| {
         let chrome = Chrome::start();

@@ -220,6 +220,30 @@ async fn what_rises_is_shown_with_posts_that_one_may_see() {
 
 /// S9 of what may go wrong: `MOKSORI_FUZZ` says how many.
 #[tokio::test]
+async fn another_brands_posts_and_answers_are_not_like_a_case() {
+    let shop = Shop::open().await;
+    let row = |key: &str, brand: &str| (key.into(), brand.into(), key.into(), key.into(), "Asia/Seoul".into());
+    let catalog = CatalogConfig {
+        brands: vec![("shop".into(), "가게".into(), "Shop".into()), ("bank".into(), "은행".into(), "Bank".into())],
+        teams: vec![row("cs", "shop"), row("vip", "shop"), row("help", "bank")],
+        accounts: vec![("main".into(), "shop".into(), "shop_kr".into())],
+    };
+    shop.desk.store().set_catalog(catalog).await.unwrap();
+    shop.desk.store().refresh_catalog().await.unwrap();
+    let who = shop.hire("MO", &[("cs", Role::Manager), ("vip", Role::Manager), ("help", Role::Manager)]).await;
+    let same = "주문한 지 열흘이 지났는데 아직도 배송 준비중이라고만 나옵니다";
+    for team in ["cs", "vip", "help"] {
+        shop.post(team, same, MINUTE, None).await;
+    }
+    index(&shop).await;
+    for path in ["/cases/1?tab=similar", "/search?like=1"] {
+        let page = shop.get(path, Some(&who)).await.text;
+        assert!(page.contains("href=\"/cases/2\"") && !page.contains("href=\"/cases/3\""), "{path}: {page}");
+    }
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn s9_hostile_queries_are_answered_or_refused_over_http() {
     let shop = Shop::open().await;
     let who = shop.hire("KG", &[("cs", Role::Agent)]).await;
