@@ -537,12 +537,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Ids of posts whose text must still leave the bus.
+    /// Ids of posts whose text must still leave the bus, as many as one reading of the log is worth.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn pending_erasures(&self) -> Result<Vec<Erasure>, Error> {
-        self.sql.all("SELECT id, source, native_id FROM erasure ORDER BY id LIMIT 100", &[], |row| {
+        self.sql.all("SELECT id, source, native_id FROM erasure ORDER BY id LIMIT 2000", &[], |row| {
             Ok(Erasure { id: row.get(0)?, source: row.get(1)?, native_id: row.get(2)? })
         })
     }

@@ -19,7 +19,7 @@ const QUICK: &str = "[pipeline]\nbatch = 100\n[search]\ncommit_every = \"100ms\"
 #[tokio::test(flavor = "multi_thread")]
 async fn r9_a_full_disk_stops_the_intake_not_the_readers_and_space_is_all_it_needs() {
     let engines = Engines::Embedded;
-    let (rounds, hold) = sized((2, Duration::from_secs(3)), (10, Duration::from_secs(20)));
+    let (rounds, hold) = sized((2, Duration::from_secs(3)), (10, Duration::from_secs(8)));
     let mut dice = dice("R9");
     let Some(shop) = Shop::open("R9", engines, QUICK) else { return };
     let Some(disk) = Disk::under(&shop, "R9") else { return };

@@ -238,7 +238,7 @@ async fn cut_off(engines: Engines) {
     let Some(shop) = Shop::open("R2", engines, QUICK) else { return };
     let points = ["store commit", "index commit"];
     let asked = rounds * points.len() * 2;
-    let mut ledger = shop.ledger(asked * 150, USUAL, &mut dice);
+    let mut ledger = shop.ledger(asked * 300, USUAL, &mut dice);
     let (mut crashes, mut behind) = (0, Duration::ZERO);
     for round in 0..rounds as u64 {
         for stage in points {
@@ -253,9 +253,11 @@ async fn cut_off(engines: Engines) {
                         break status;
                     }
                     assert!(child.age() < PATIENCE, "the point is never passed\n{}", child.tail());
-                    if child.up() && fed < 150 {
-                        ledger.write(10, &mut dice);
-                        fed += 10;
+                    if child.up() {
+                        // A trickle goes on until there were commits enough.
+                        let some = if fed < 150 { 10 } else { usize::from(dice.below(8) == 0) };
+                        ledger.write(some, &mut dice);
+                        fed += some;
                     }
                     clock_tick().await;
                 };
