@@ -268,7 +268,7 @@ enum ConnectorCommand {
 #[derive(Debug, clap::Args)]
 struct Place {
     /// The configuration file.
-    #[arg(long, default_value = "moksori.toml")]
+    #[arg(long, default_value = "moksori.toml", global = true)]
     config: PathBuf,
 }
 
@@ -404,7 +404,7 @@ async fn run(command: Command) -> Result<()> {
 async fn run_service(place: &Place, roles: &[String]) -> Result<()> {
     let roles = (!roles.is_empty()).then(|| ("server.roles".to_owned(), roles.join(",")));
     let config = place.load_with(roles.into_iter().collect())?;
-    tracing::info!(config = serde_json::to_string(&config).unwrap_or_default(), "configuration in effect");
+    let effective = serde_json::to_string(&config).unwrap_or_default();
     let mut signal = std::pin::pin!(wait_for_signal());
     // Who is asked to stop while starting has nothing to finish.
     let app = tokio::select! {
@@ -412,6 +412,8 @@ async fn run_service(place: &Place, roles: &[String]) -> Result<()> {
         asked = &mut signal => return asked,
         app = App::start(config, Clock::System) => app?,
     };
+    // After what may refuse to start, whose reason must not stand behind all of this.
+    tracing::info!(config = effective, "configuration in effect");
     signal.await?;
     if app.stop().await { Ok(()) } else { bail!("not everything was finished; it will be at the next start") }
 }

@@ -261,7 +261,7 @@ fn a_candidate_that_is_worse_is_refused_with_the_figures() {
     let all = said(&refused).lines().find(|line| line.starts_with("all")).unwrap_or_default().to_owned();
     assert!(all.contains(" 311 ") && all.ends_with("  worse"), "{}", said(&refused));
     assert!(said(&refused).contains("worse beyond noise and was not promoted"), "{}", said(&refused));
-    assert!(said(&moksori(dir.path(), &["model", "list"])).contains("1  judge"));
+    assert!(said(&moksori(dir.path(), &["model", "list", "--config", "moksori.toml"])).contains("1  judge"));
     let forced = promote(&["--force"]);
     assert!(said(&forced).contains("model 2 judges from now on"), "{}", said(&forced));
     let better = moksori(dir.path(), &["model", "promote", "1", "--on", corpus]);

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use axum::{
     extract::{Query as Params, State},
     http::StatusCode,
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use jiff::civil::Date;
 use serde::Deserialize;
@@ -148,6 +148,11 @@ pub(super) async fn page(
     let (number, started) = (asked.number(), tokio::time::Instant::now());
     let found = console.find(&visit.viewer, query.clone(), &asked, facets::days(&desktop.f)).await?;
     let took = started.elapsed();
+    // An old link, or posts that were deleted meanwhile: the last page there is.
+    if found.hits.is_empty() && found.total > 0 && number > 0 {
+        let last = ((found.total - 1) / PAGE).min(number - 1);
+        return Ok(Redirect::to(&asked.address(&asked.q, last)).into_response());
+    }
     let hint = if found.total == 0 { hint(&console, &visit.viewer, &asked.q).await? } else { None };
     let total = u64::try_from(found.total).unwrap_or(u64::MAX);
     let (uncounted, next) = (found.more, found.total > (number + 1) * PAGE && number + 1 < LAST_PAGE);

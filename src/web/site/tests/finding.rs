@@ -65,6 +65,9 @@ async fn a_search_narrows_by_links_and_shows_posts_without_a_case() {
         let value = encoded(&facet.replace("&gt;", ">"));
         assert!(page.contains(&format!("q={}+{value}", encoded("배송"))), "{facet} in {page}");
     }
+    let beyond = shop.get(&format!("/search?q={}&sort=new&page=7", encoded("배송")), Some(&who)).await;
+    let last = format!("/search?q={}&sort=new", encoded("배송"));
+    assert_eq!((beyond.status, beyond.header("location")), (StatusCode::SEE_OTHER, last.as_str()));
     let week = encoded("배송 posted:>=2026-11-13");
     let page = shop.get(&format!("/search?q={week}"), Some(&who)).await.text;
     assert!(page.contains("글 2건") && page.contains("aria-current=\"true\"><span>최근 7일"), "{page}");
