@@ -28,7 +28,7 @@ pub use intake::{Finding, Intake, Judged, Route, Taken};
 pub use learning::LabelBefore;
 pub use outbox::Receipt;
 pub use people::{SignIn, token_hash};
-pub use protection::day_of;
+pub use protection::{day_of, zone_of};
 pub use replies::{Answer, NewReply};
 pub use sources::{LISTEN, PAUSE, SENT, STATUS, TEST, Wishes, cannot_be_heard, may_in_brand};
 pub use work::HandOver;

@@ -1,19 +1,25 @@
 //! What protects people: looking at abuse is asked for and counted, and a break gives everything back.
 
+use jiff::tz::TimeZone;
+
 use super::{Count, Desk, Error};
 use crate::{
-    case::{Actor, CaseId, EventKind, Status},
+    case::{Actor, CaseId, EventKind},
     clock::Time,
     mention::MentionId,
     queue::{Catalog, Urgency},
     staff::{Action, Viewer},
 };
 
-/// The day that it is for somebody, in the zone of their first team: "2026-11-20".
-pub fn day_of(viewer: &Viewer, catalog: &Catalog, now: Time) -> String {
+/// The zone in which somebody's pages show times: that of their first team.
+pub fn zone_of(viewer: &Viewer, catalog: &Catalog) -> TimeZone {
     let team = viewer.teams.first().and_then(|(team, _)| catalog.team(*team));
-    let zone = team.and_then(|team| jiff::tz::TimeZone::get(&team.zone).ok()).unwrap_or(jiff::tz::TimeZone::UTC);
-    now.timestamp().to_zoned(zone).date().to_string()
+    team.and_then(|team| TimeZone::get(&team.zone).ok()).unwrap_or(TimeZone::UTC)
+}
+
+/// The day that it is for somebody, in their zone: "2026-11-20".
+pub fn day_of(viewer: &Viewer, catalog: &Catalog, now: Time) -> String {
+    now.timestamp().to_zoned(zone_of(viewer, catalog)).date().to_string()
 }
 
 impl Desk {
@@ -62,11 +68,7 @@ impl Desk {
             for id in &held {
                 let Some(mut case) = ledger.tx.load_case(*id)?.filter(|case| case.assignee == Some(agent)) else { continue };
                 ledger.settle(&mut case);
-                case.assignee = None;
-                if case.status == Status::Open {
-                    case.status = Status::New;
-                }
-                ledger.event(&case, Actor::Agent(agent), EventKind::Break, None);
+                ledger.put_back(&mut case, agent, EventKind::Break);
                 ledger.tx.save_case(&case)?;
             }
             ledger.tally.push(Count::Break);

@@ -38,11 +38,7 @@ impl Desk {
         let agent = viewer.id;
         self.command(viewer, Action::Work, id, move |ledger, case| {
             ledger.mine(case, agent)?;
-            case.assignee = None;
-            if case.status == Status::Open {
-                case.status = Status::New;
-            }
-            ledger.event(case, Actor::Agent(agent), EventKind::GivenBack, None);
+            ledger.put_back(case, agent, EventKind::GivenBack);
             Ok(())
         })
         .await
@@ -245,6 +241,15 @@ impl Ledger<'_, '_> {
         self.turn(case, Kind::Triage, |clock, policy, now| clock.meet(policy, now, now));
         self.event(case, Actor::Agent(agent), EventKind::Claimed, None);
         Ok(())
+    }
+
+    /// The case is nobody's again; `why` goes into its log.
+    pub(super) fn put_back(&mut self, case: &mut Case, agent: AgentId, why: EventKind) {
+        case.assignee = None;
+        if case.status == Status::Open {
+            case.status = Status::New;
+        }
+        self.event(case, Actor::Agent(agent), why, None);
     }
 
     fn mine(&self, case: &Case, agent: AgentId) -> Result<(), Error> {

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use jiff::tz::TimeZone;
-
 use super::fault::Fault;
 use crate::{
     case::{EventKind, Priority, ReplyState, Status},
@@ -430,11 +428,6 @@ pub(super) fn next_clock(due: Option<Time>, groups: &[Group], f: &Frame) -> Opti
     let by_due: HashMap<i64, &ClockView> = clocks.map(|clock| (clock.due.0, clock)).collect();
     let found = by_due.get(&due.0).map(|clock| (*clock).clone());
     Some(found.unwrap_or_else(|| ClockView { due, target_ms: due.0 - f.now.0, ..ClockView::default() }))
-}
-
-/// The zone in which a team's pages show times.
-pub(super) fn zone_of(team: Option<&Team>) -> TimeZone {
-    team.and_then(|team| TimeZone::get(&team.zone).ok()).unwrap_or(TimeZone::UTC)
 }
 
 /// Why a row is no longer in the list that it was in.

@@ -55,7 +55,12 @@ use super::{
     assets,
     security::{self, Cookies, Throttle},
 };
-use crate::{clock::random_word, desk::Desk, search::Search, staff::Viewer};
+use crate::{
+    clock::random_word,
+    desk::{self, Desk},
+    search::Search,
+    staff::Viewer,
+};
 
 /// The largest body that is read.
 const BODY_BYTES: usize = 64 * 1024;
@@ -140,8 +145,7 @@ struct Console {
 impl Console {
     /// The zone in which a person sees times: that of their first team.
     fn zone(&self, viewer: &Viewer) -> TimeZone {
-        let catalog = self.site.desk.store().catalog();
-        fill::zone_of(viewer.teams.first().and_then(|(team, _)| catalog.team(*team)))
+        desk::zone_of(viewer, &self.site.desk.store().catalog())
     }
 }
 
