@@ -49,7 +49,7 @@ impl Browser {
                 said = String::from_utf8_lossy(&bytes).into_owned();
             }
         };
-        let in_time = tokio::time::timeout(Duration::from_secs(10), all).await;
+        let in_time = tokio::time::timeout(Duration::from_secs(60), all).await;
         assert!(in_time.is_ok(), "{words:?} in {said}");
         said
     }
@@ -128,15 +128,21 @@ async fn who_has_no_live_connection_is_read_by_walks_and_is_not_behind() {
     kit::run(async |desk| {
         desk.hire("MG", Role::Manager).await;
         let manager = Browser::of(desk, "MG").await;
+        // A walk that the machine holds up is behind for as long, by a hand clock that goes on. By its dead stream alone
+        // the source would be behind at every look.
         let page = desk
-            .until("the connector has told of both", async |_| {
+            .until("the connector has told of both, and is not behind", async |_| {
                 let (_, page) = manager.get("/sources/shop-mastodon").await;
-                (page.contains("mentions/live") && page.contains("answered 404") && page.contains("Coming in")).then_some(page)
+                let told = page.contains("mentions/live") && page.contains("answered 404") && page.contains("Coming in");
+                (told && !page.contains("Behind")).then_some(page)
             })
             .await;
-        assert!(page.contains("class=\"source\"") && !page.contains("Behind"), "{page}");
-        assert!(page.contains("reads again by itself"), "{page}");
-        assert!(!manager.get("/queue/shop-cs").await.1.contains("class=\"banner stale-source\""));
+        assert!(page.contains("class=\"source\"") && page.contains("reads again by itself"), "{page}");
+        desk.until("no page warns of it", async |_| {
+            let (_, page) = manager.get("/queue/shop-cs").await;
+            (!page.contains("class=\"banner stale-source\"")).then_some(())
+        })
+        .await;
     })
     .await;
 }

@@ -83,7 +83,7 @@ impl Chrome {
         caps.add_experimental_option("prefs", preferences).unwrap();
         caps.set("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" })).unwrap();
         let driver = WebDriver::new(format!("http://127.0.0.1:{}", self.port), caps).await.expect("Chromium starts");
-        driver.set_page_load_timeout(Duration::from_secs(20)).await.unwrap();
+        driver.set_page_load_timeout(Duration::from_secs(60)).await.unwrap();
         driver
     }
 }
