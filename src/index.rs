@@ -459,7 +459,7 @@ fn facts_of_case(row: &CaseFactsRow) -> impl Iterator<Item = Facts> + '_ {
     row.mentions.iter().map(|mention| Facts {
         case: Some(row.case),
         team: Some(row.team),
-        label: Some(row.label),
+        label: row.label,
         status: Some(row.status),
         assignee: row.assignee,
         breached: row.breached,

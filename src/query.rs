@@ -16,6 +16,8 @@ use crate::{
     text::normalise,
 };
 
+pub(crate) use field::UNSORTED;
+
 /// Longest query, in characters.
 pub const MAX_CHARS: usize = 1_000;
 /// Most words, phrases and fields in a query.
@@ -61,8 +63,8 @@ pub enum Node {
 /// A condition on a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// The label in force.
-    Label(Label),
+    /// The label in force; none asks for what nobody has sorted.
+    Label(Option<Label>),
     /// Key of the team.
     Team(String),
     /// Language of the text.

@@ -142,7 +142,7 @@ pub fn run_eval(args: &EvalArgs) -> Result<()> {
     Ok(())
 }
 
-/// Each source with the figures of a model that never saw it; the trades of the corpus together.
+/// Each source with the figures of a model that never saw it, by the source's labels; then what was read of it by ours.
 ///
 /// # Errors
 /// When there is too little to train on.
@@ -150,8 +150,13 @@ pub fn leave_out(rules: &Classifier, data: &Data) -> Result<Vec<(String, Report)
     let mut rows = Vec::new();
     for fold in model::leave_out(rules, &data.train, &Options::default())? {
         let mine = |example: &&Example| example.lang == fold.lang && fold.sources.contains(&example.source);
-        for (name, examples) in by_source(data.train.iter().filter(mine).cloned().collect()) {
-            rows.push((name, model::evaluate(rules, Some(&fold.model), &examples)));
+        for (name, mut examples) in by_source(data.train.iter().filter(mine).cloned().collect()) {
+            let read: Vec<Example> = examples.iter().filter(|example| example.own_label.is_some()).cloned().collect();
+            examples.iter_mut().for_each(|example| example.label = example.own_label.unwrap_or(example.label));
+            rows.push((name.clone(), model::evaluate(rules, Some(&fold.model), &examples)));
+            if !read.is_empty() {
+                rows.push((format!("{name}, read"), model::evaluate(rules, Some(&fold.model), &read)));
+            }
         }
     }
     Ok(rows)
@@ -268,6 +273,8 @@ pub struct Data {
 struct Line {
     text: String,
     label: Label,
+    /// The label by docs/labels.md, where a reader gave the text one and `label` is what its source says.
+    read: Option<Label>,
     lang: Option<String>,
     answers: Option<Answers>,
 }
@@ -307,8 +314,9 @@ impl Data {
             let examples = read(&path, |example| {
                 example.source.clone_from(&name);
                 example.licence.clone_from(&source.licence);
-                example.weight = source.weight;
-                example.only_not = source.only_not.filter(|_| example.label == Label::Other);
+                let read = example.own_label.is_some();
+                example.weight = if read { sources.corpus.weight } else { source.weight };
+                example.only_not = source.only_not.filter(|_| example.label == Label::Other && !read);
             })?;
             data.part(source.held_out, examples);
         }
@@ -383,7 +391,8 @@ fn parse(name: &str, content: &str, mut finish: impl FnMut(&mut Example)) -> Res
         let mut example = Example {
             text,
             lang,
-            label: line.label,
+            label: line.read.unwrap_or(line.label),
+            own_label: line.read.map(|_| line.label),
             only_not: None,
             source: stem(Path::new(name)),
             licence: String::new(),
@@ -482,6 +491,7 @@ mod tests {
             text: text.to_owned(),
             lang: Lang::En,
             label: Label::Other,
+            own_label: None,
             only_not: None,
             source: source.to_owned(),
             licence: String::new(),

@@ -14,13 +14,19 @@ use crate::{
     mention::{Label, Lang},
 };
 
+/// The value of `label:` that no label has.
+pub(crate) const UNSORTED: &str = "unsorted";
+
 /// The field called `name`, if `value` is one of its kind.
 pub(super) fn parse(name: &str, value: &str) -> Result<Field, Kind> {
     let bad = |field, takes| Kind::BadValue { field, takes };
     let text = |field| if value.is_empty() { Err(bad(field, "a name")) } else { Ok(value.to_lowercase()) };
     let lower = value.to_lowercase();
     Ok(match name.to_ascii_lowercase().as_str() {
-        "label" => Field::Label(Label::parse(&lower).ok_or(bad("label", "complaint, question, proposal, abuse or other"))?),
+        "label" if lower == UNSORTED => Field::Label(None),
+        "label" => Field::Label(Some(
+            Label::parse(&lower).ok_or(bad("label", "complaint, question, proposal, abuse, other or unsorted"))?,
+        )),
         "team" => Field::Team(text("team")?),
         "lang" => Field::Lang(Lang::parse(&lower).ok_or(bad("lang", "ko, en, ja, zh or und"))?),
         "platform" => Field::Platform(text("platform")?),
@@ -136,7 +142,7 @@ fn times(value: &str) -> Option<(Option<DateTime>, Option<DateTime>)> {
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Field::Label(label) => write!(f, "label:{}", label.as_str()),
+            Field::Label(label) => write!(f, "label:{}", label.map_or(UNSORTED, Label::as_str)),
             Field::Team(key) => write!(f, "team:{key}"),
             Field::Lang(lang) => write!(f, "lang:{}", lang.as_str()),
             Field::Platform(key) => write!(f, "platform:{key}"),

@@ -73,8 +73,8 @@ pub struct CaseFactsRow {
     pub brand: BrandId,
     /// Its queue.
     pub team: TeamId,
-    /// Its label.
-    pub label: Label,
+    /// Its label; none when nobody has sorted it.
+    pub label: Option<Label>,
     /// Where it stands.
     pub status: Status,
     /// Who holds it.
@@ -198,7 +198,8 @@ impl Reader<'_> {
         let mut facts: HashMap<CaseId, CaseFactsRow> = HashMap::with_capacity(ids.len());
         self.sql.each(
             "SELECT c.id, c.mention_id, c.mentions, c.brand_id, c.team_id, c.label, c.status, c.assignee_id, c.notes,
-                 m.media IS NOT NULL, m.posted_at, c.disposition FROM cases c JOIN mention m ON m.id = c.mention_id WHERE c.id IN (SELECT value FROM
+                 m.media IS NOT NULL, m.posted_at, c.disposition, c.unsure = 1 AND
+                 c.labelled_by IS NULL FROM cases c JOIN mention m ON m.id = c.mention_id WHERE c.id IN (SELECT value FROM
                  json_each(?1))",
             &[numbers[..].into()],
             |row| {
@@ -211,7 +212,7 @@ impl Reader<'_> {
                     mentions: vec![MentionId(row.get(1)?)],
                     brand: BrandId(row.get(3)?),
                     team: TeamId(row.get(4)?),
-                    label: Label::parse(row.get(5)?).unwrap_or(Label::Other),
+                    label: if row.get(12)? { None } else { Label::parse(row.get(5)?) },
                     status: Status::parse(row.get(6)?).unwrap_or(Status::Closed),
                     assignee: row.get::<Option<i64>>(7)?.map(AgentId),
                     breached: false,

@@ -12,11 +12,19 @@ use super::{
     plan::instant,
     table::{Row, Table},
 };
-use crate::{case::Status, mention::Label, query::Sla, staff::TeamId};
+use crate::{
+    case::Status,
+    mention::Label,
+    query::{Sla, UNSORTED},
+    staff::TeamId,
+};
 
 /// Fields in the order in which a page shows them.
 const FIELDS: [&str; 9] = ["posted", "label", "team", "platform", "account", "lang", "status", "sla", "disposition"];
 
+/// The labels, and that nobody has sorted it.
+const LABELS: [Option<Label>; 6] =
+    [Some(Label::Complaint), Some(Label::Question), Some(Label::Proposal), Some(Label::Abuse), Some(Label::Other), None];
 const RESULTS: [Sla; 2] = [Sla::Breached, Sla::Met];
 
 /// Counts over all hits so far.
@@ -24,7 +32,7 @@ pub(super) struct Facets<'a> {
     table: &'a Table,
     /// Days, when they begin, and how many hits are not older.
     since: Vec<(Date, i64, usize)>,
-    labels: [usize; Label::ALL.len()],
+    labels: [usize; LABELS.len()],
     statuses: [usize; Status::ALL.len()],
     results: [usize; RESULTS.len()],
     dispositions: Vec<usize>,
@@ -46,7 +54,7 @@ impl<'a> Facets<'a> {
         Facets {
             table,
             since: since.collect(),
-            labels: [0; Label::ALL.len()],
+            labels: [0; LABELS.len()],
             statuses: [0; Status::ALL.len()],
             results: [0; RESULTS.len()],
             dispositions: vec![0; table.dispositions().len()],
@@ -73,8 +81,9 @@ impl<'a> Facets<'a> {
 
     /// Counts what this row has and none of those before it.
     fn row(&mut self, row: &Row, before: &[&Row]) {
-        if let Some(label) = row.label().filter(|label| before.iter().all(|other| other.label() != Some(*label))) {
-            count(&mut self.labels, &Label::ALL, &label);
+        let sorted = |row: &Row| row.case().map(|_| row.label());
+        if let Some(label) = sorted(row).filter(|label| before.iter().all(|other| sorted(other) != Some(*label))) {
+            count(&mut self.labels, &LABELS, &label);
         }
         if let Some(status) = row.status().filter(|status| before.iter().all(|other| other.status() != Some(*status))) {
             count(&mut self.statuses, &Status::ALL, &status);
@@ -110,7 +119,8 @@ impl<'a> Facets<'a> {
             Sla::Met => "met".to_owned(),
         };
         let days = self.since.iter().map(|(day, _, count)| ("posted", format!(">={day}"), *count));
-        let labels = Label::ALL.iter().zip(self.labels).map(|(label, count)| ("label", label.as_str().to_owned(), count));
+        let label = |label: &Option<Label>| label.map_or(UNSORTED, Label::as_str).to_owned();
+        let labels = LABELS.iter().zip(self.labels).map(|(one, count)| ("label", label(one), count));
         let statuses =
             Status::ALL.iter().zip(self.statuses).map(|(status, count)| ("status", status.as_str().to_owned(), count));
         let results = RESULTS.iter().zip(self.results).map(|(result, count)| ("sla", sla(result), count));

@@ -41,7 +41,8 @@ type ById<T> = HashMap<MentionId, T, BuildHasherDefault<IdHasher>>;
 /// A condition on a case.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum CaseIs {
-    Label(Label),
+    /// `None` for what nobody has sorted.
+    Label(Option<Label>),
     /// `None` for a team that does not exist.
     Team(Option<TeamId>),
     Agent(Option<AgentId>),
@@ -167,7 +168,7 @@ impl Row {
 
     fn is(&self, condition: CaseIs, incident: impl FnOnce() -> Option<u32>) -> bool {
         match condition {
-            CaseIs::Label(label) => self.label() == Some(label),
+            CaseIs::Label(label) => self.has(CASE) && self.label() == label,
             CaseIs::Team(team) => team.is_some() && self.team() == team,
             CaseIs::Agent(agent) => agent.is_some_and(|agent| self.agent != NONE && i64::from(self.agent) == agent.0),
             CaseIs::Status(status) => self.status() == Some(status),

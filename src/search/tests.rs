@@ -172,6 +172,7 @@ fn facts_of_posts_and_cases_are_found() {
     }
     let mut batch = batch(posts, 1);
     batch.facts[4] = Facts { breached: true, met: true, replied: true, ..batch.facts[4].clone() };
+    batch.facts[3].label = None;
     batch.facts[5] = Facts { status: Some(Status::Resolved), assignee: Some(AgentId(5)), met: true, ..batch.facts[5].clone() };
     search.apply(batch).unwrap();
     let table: &[(&str, &[i64])] = &[
@@ -199,6 +200,8 @@ fn facts_of_posts_and_cases_are_found() {
         ("sla:met", &[6]),
         ("has:reply", &[5]),
         ("has:note", &[]),
+        ("label:unsorted", &[4]),
+        ("label:other", &[]),
     ];
     for when in ["in the tail", "committed"] {
         for (query, expected) in table {
@@ -207,7 +210,7 @@ fn facts_of_posts_and_cases_are_found() {
         let facets = found(&search, "지연", Order::Best).facets;
         let count = |field, value: &str| facets.iter().find(|f| f.field == field && f.value == value).map(|f| f.count);
         assert_eq!(count("team", "CS-1"), Some(6));
-        assert_eq!(count("label", "question"), Some(2));
+        assert_eq!((count("label", "question"), count("label", "unsorted")), (Some(2), Some(1)));
         assert_eq!(count("platform", "naver"), Some(1));
         assert_eq!(count("lang", "ko"), Some(5));
         assert_eq!((count("status", "new"), count("status", "closed")), (Some(5), None));

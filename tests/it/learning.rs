@@ -102,6 +102,7 @@ fn tiny(name: &str) -> Vec<u8> {
                 text: format!("{word} {} 이야기", char::from_u32(0xac00 + 28 * (number * 7 + source)).unwrap()),
                 lang: Lang::Ko,
                 label,
+                own_label: None,
                 only_not: None,
                 source: format!("source {source}"),
                 licence: "Apache-2.0".to_owned(),

@@ -25,6 +25,7 @@ fn examples() -> Vec<Example> {
                     text: form.replace('X', thing),
                     lang: Lang::En,
                     label,
+                    own_label: None,
                     only_not: None,
                     source: source.to_owned(),
                     licence: "Apache-2.0".to_owned(),

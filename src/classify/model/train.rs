@@ -20,8 +20,10 @@ pub struct Example {
     pub text: String,
     /// Its language.
     pub lang: Lang,
-    /// Its label.
+    /// Its label by docs/labels.md.
     pub label: Label,
+    /// What its source calls it, where somebody has read it by docs/labels.md since.
+    pub own_label: Option<Label>,
     /// All that is known is that it has not this label: the text is weighed as any of the others.
     pub only_not: Option<Label>,
     /// Where it is from; what is left out together, and what shares its weight.

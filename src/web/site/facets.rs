@@ -30,7 +30,7 @@ pub(super) fn facets(reader: &Reader<'_>, desktop: &Desktop, found: &Found, aske
     for facet in &found.facets {
         let (title, name) = match facet.field {
             "posted" => (f.w.facet_period, periods.next().map(str::to_owned)),
-            "label" => (f.w.facet_label, Label::parse(&facet.value).map(|label| f.w.label(Some(label)).to_owned())),
+            "label" => (f.w.facet_label, Some(f.w.label(Label::parse(&facet.value)).to_owned())),
             "team" => (f.w.facet_team, reader.catalog.team_by_key(&facet.value).map(|team| team_name(team, f.language))),
             "platform" => (f.w.facet_platform, None),
             // Another brand's account may have caught the same post.

@@ -86,7 +86,7 @@ fn weeks(today: Date) -> Vec<(Date, Date)> {
 fn query(label: Option<Label>, (first, last): (Date, Date)) -> Query {
     let midnight = |day: Date| day.at(0, 0, 0, 0);
     let posted = Field::Posted(Some(midnight(first)), last.tomorrow().ok().map(midnight));
-    let fields = [Some(posted), label.map(Field::Label)];
+    let fields = [Some(posted), label.map(|label| Field::Label(Some(label)))];
     Query { root: Some(Node::All(fields.into_iter().flatten().map(Node::Field).collect())) }
 }
 

@@ -567,7 +567,7 @@ async fn a_search_finds_ones_own_teams_cases_and_says_where_a_query_is_wrong() {
     let rows = facts.iter().map(|row| search::Facts {
         case: Some(row.case),
         team: Some(row.team),
-        label: Some(row.label),
+        label: row.label,
         status: Some(row.status),
         ..search::Facts::new(row.mentions[0], 1)
     });

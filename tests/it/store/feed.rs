@@ -49,7 +49,7 @@ async fn the_facts_of_a_case_follow_its_mentions_and_its_clocks() {
             mentions: vec![other.mention],
             brand: shop.brand,
             team: shop.care,
-            label: Label::Complaint,
+            label: Some(Label::Complaint),
             status: Status::New,
             assignee: None,
             breached: false,
@@ -78,7 +78,7 @@ async fn the_facts_of_a_case_follow_its_mentions_and_its_clocks() {
             case: first,
             mentions: vec![posted.mention, joined],
             team: vip,
-            label: Label::Question,
+            label: Some(Label::Question),
             status: Status::Open,
             assignee: Some(kg),
             breached: true,
@@ -97,6 +97,18 @@ async fn the_facts_of_a_case_follow_its_mentions_and_its_clocks() {
         assert_eq!(after(0, 1).await, [full]);
         assert_eq!(after(first.0, 10).await, [plain]);
         assert!(after(second.0, 10).await.is_empty());
+
+        let doubt = async |unsure, labelled_by| {
+            shop.write(move |tx| {
+                let mut case = tx.load_case(second)?.unwrap();
+                (case.unsure, case.labelled_by) = (unsure, labelled_by);
+                tx.save_case(&case)
+            })
+            .await;
+            shop.read(move |reader| reader.case_facts(&[second])).await[0].label
+        };
+        assert_eq!(doubt(true, None).await, None, "nobody has sorted it");
+        assert_eq!(doubt(true, Some(kg)).await, Some(Label::Complaint));
     })
     .await;
 }

@@ -30,7 +30,7 @@ pub(super) async fn index(shop: &Shop) {
         row.mentions.iter().map(|mention| search::Facts {
             case: Some(row.case),
             team: Some(row.team),
-            label: Some(row.label),
+            label: row.label,
             status: Some(row.status),
             replied: row.answered,
             disposition: row.disposition.clone(),
