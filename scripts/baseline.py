@@ -35,17 +35,21 @@ def lines(path):
 
 
 def load(rules):
-    """All texts as (source, lang, label, text), without what is held out and without twins."""
+    """All texts as (source, lang, label, text, the source's label, the label that was read), without what is held out and
+    without twins."""
     sources = tomllib.loads((rules / "public" / "sources.toml").read_text(encoding="utf-8"))
     held, kept = [], []
     for lang in ("ko", "en"):
         for path in sorted((rules / "corpus" / lang).glob("*.jsonl")):
             target = held if path.stem in sources["corpus"]["held_out"] else kept
-            target += [(f"corpus/{path.stem}", lang, row["label"], row["text"]) for row in lines(path)]
+            target += [(f"corpus/{path.stem}", lang, row["label"], row["text"], row["label"], None) for row in lines(path)]
     for path in sorted((rules / "public").glob("*.jsonl.gz")):
         name = path.name.split(".")[0]
         target = held if sources["source"][name].get("held_out") else kept
-        target += [(name, row["lang"], row["label"], row["text"]) for row in lines(path)]
+        for row in lines(path):
+            own, read = row.get("label"), row.get("read")
+            label = own if sources["source"][name].get("judge_only") else read or own
+            target.append((name, row["lang"], label, row["text"], own, read))
     def key(text):
         return " ".join(text.lower().split())
     known = {key(row[3]) for row in held}
@@ -75,9 +79,12 @@ def main():
     table = {}
 
     def score(model, tests):
-        for name in sorted({row[0] for row in tests}):
-            rows = [row for row in tests if row[0] == name]
-            truth, said = [row[2] for row in rows], model.predict([row[3] for row in rows])
+        # By the source's labels, then by those that were read.
+        sets = {(row[0], column) for row in tests for column in (4, 5) if row[column]}
+        for name, column in sorted(sets):
+            rows = [row for row in tests if row[0] == name and row[column]]
+            name += ", read" if column == 5 else ""
+            truth, said = [row[column] for row in rows], model.predict([row[3] for row in rows])
             macro = f1_score(truth, said, labels=sorted(set(truth)), average="macro", zero_division=0)
             row = {"texts": len(rows), "accuracy": round(accuracy_score(truth, said), 3), "macro_f1": round(macro, 3)}
             table[f"{rows[0][1]} {name}"] = row

@@ -142,6 +142,9 @@ pub fn run_eval(args: &EvalArgs) -> Result<()> {
     Ok(())
 }
 
+/// What the name of a source ends with where its labels are those that somebody read.
+const READ: &str = ", read";
+
 /// Each source with the figures of a model that never saw it, by the source's labels; then what was read of it by ours.
 ///
 /// # Errors
@@ -150,12 +153,15 @@ pub fn leave_out(rules: &Classifier, data: &Data) -> Result<Vec<(String, Report)
     let mut rows = Vec::new();
     for fold in model::leave_out(rules, &data.train, &Options::default())? {
         let mine = |example: &&Example| example.lang == fold.lang && fold.sources.contains(&example.source);
-        for (name, mut examples) in by_source(data.train.iter().filter(mine).cloned().collect()) {
-            let read: Vec<Example> = examples.iter().filter(|example| example.own_label.is_some()).cloned().collect();
-            examples.iter_mut().for_each(|example| example.label = example.own_label.unwrap_or(example.label));
-            rows.push((name.clone(), model::evaluate(rules, Some(&fold.model), &examples)));
+        for (name, examples) in by_source(data.train.iter().filter(mine).cloned().collect()) {
+            let by = |label: fn(&Example) -> Option<Label>| -> Vec<Example> {
+                let labelled = |example: &Example| Some(Example { label: label(example)?, ..example.clone() });
+                examples.iter().filter_map(labelled).collect()
+            };
+            let read = by(|example| example.read);
+            rows.push((name.clone(), model::evaluate(rules, Some(&fold.model), &by(|example| example.own))));
             if !read.is_empty() {
-                rows.push((format!("{name}, read"), model::evaluate(rules, Some(&fold.model), &read)));
+                rows.push((format!("{name}{READ}"), model::evaluate(rules, Some(&fold.model), &read)));
             }
         }
     }
@@ -179,11 +185,15 @@ fn print_rows(rows: &[(String, Report)]) {
         );
     }
     for lang in ["ko", "en"] {
-        let mine: Vec<&Report> = rows.iter().filter(|(name, _)| name.starts_with(lang)).map(|(_, report)| report).collect();
-        if mine.len() > 1 {
+        for (what, wanted) in [("sources", false), ("sources as they were read", true)] {
+            let of = |(name, _): &&(String, Report)| name.starts_with(lang) && name.ends_with(READ) == wanted;
+            let mine: Vec<&Report> = rows.iter().filter(of).map(|(_, report)| report).collect();
+            if mine.len() < 2 {
+                continue;
+            }
             let mean = |of: fn(&Report) -> f64| mine.iter().map(|report| of(report)).sum::<f64>() / mine.len() as f64;
-            let (f1, ece) = (mean(|report| report.macro_f1), mean(|report| report.ece));
-            println!("{lang}: mean of {} sources: macro F1 {f1:.3}, ECE {ece:.3}", mine.len());
+            let (right, f1, ece) = (mean(|report| report.accuracy), mean(|report| report.macro_f1), mean(|report| report.ece));
+            println!("{lang}: mean of {} {what}: accuracy {right:.3}, macro F1 {f1:.3}, ECE {ece:.3}", mine.len());
         }
     }
 }
@@ -255,6 +265,9 @@ struct Public {
     _origin: String,
     weight: f32,
     only_not: Option<Label>,
+    /// What was read of it judges models and teaches none.
+    #[serde(default)]
+    judge_only: bool,
     #[serde(default)]
     held_out: bool,
 }
@@ -272,8 +285,8 @@ pub struct Data {
 #[derive(Deserialize)]
 struct Line {
     text: String,
-    label: Label,
-    /// The label by docs/labels.md, where a reader gave the text one and `label` is what its source says.
+    label: Option<Label>,
+    /// The label by docs/labels.md, where `label` is the source's, or missing, and somebody has read the text.
     read: Option<Label>,
     lang: Option<String>,
     answers: Option<Answers>,
@@ -314,9 +327,14 @@ impl Data {
             let examples = read(&path, |example| {
                 example.source.clone_from(&name);
                 example.licence.clone_from(&source.licence);
-                let read = example.own_label.is_some();
-                example.weight = if read { sources.corpus.weight } else { source.weight };
-                example.only_not = source.only_not.filter(|_| example.label == Label::Other && !read);
+                example.judge_only = source.judge_only;
+                if example.teaches_what_was_read() {
+                    example.label = example.read.unwrap_or(example.label);
+                    example.weight = sources.corpus.weight;
+                } else {
+                    example.weight = source.weight;
+                    example.only_not = source.only_not.filter(|_| example.label == Label::Other);
+                }
             })?;
             data.part(source.held_out, examples);
         }
@@ -391,8 +409,10 @@ fn parse(name: &str, content: &str, mut finish: impl FnMut(&mut Example)) -> Res
         let mut example = Example {
             text,
             lang,
-            label: line.read.unwrap_or(line.label),
-            own_label: line.read.map(|_| line.label),
+            label: line.label.or(line.read).context("it has no label").with_context(place)?,
+            own: line.label,
+            read: line.read,
+            judge_only: false,
             only_not: None,
             source: stem(Path::new(name)),
             licence: String::new(),
@@ -491,7 +511,9 @@ mod tests {
             text: text.to_owned(),
             lang: Lang::En,
             label: Label::Other,
-            own_label: None,
+            own: None,
+            read: None,
+            judge_only: false,
             only_not: None,
             source: source.to_owned(),
             licence: String::new(),

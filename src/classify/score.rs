@@ -57,7 +57,7 @@ impl<'a> Sum<'a> {
     pub(super) fn add_echo(&mut self, answers: Option<Label>) {
         let same = self.reasons.iter().find(|hit| hit.rule.starts_with("thread.same")).map(|hit| hit.place.clone());
         if let (Some(label @ (Label::Complaint | Label::Question | Label::Proposal)), Some(place)) = (answers, same) {
-            self.add("thread.echo", label, 1.4, place);
+            self.add("thread.echo", label, 2.2, place);
         }
     }
 

@@ -20,10 +20,14 @@ pub struct Example {
     pub text: String,
     /// Its language.
     pub lang: Lang,
-    /// Its label by docs/labels.md.
+    /// The label that it teaches.
     pub label: Label,
-    /// What its source calls it, where somebody has read it by docs/labels.md since.
-    pub own_label: Option<Label>,
+    /// The label that its source gave it; none where all that is known is what somebody read.
+    pub own: Option<Label>,
+    /// The label by docs/labels.md, where somebody has read it by that.
+    pub read: Option<Label>,
+    /// What was read judges the model and does not teach it.
+    pub judge_only: bool,
     /// All that is known is that it has not this label: the text is weighed as any of the others.
     pub only_not: Option<Label>,
     /// Where it is from; what is left out together, and what shares its weight.
@@ -34,6 +38,13 @@ pub struct Example {
     pub weight: f32,
     /// Label of the post that it answers.
     pub answers: Option<Label>,
+}
+
+impl Example {
+    /// Whether its label is what somebody read.
+    pub fn teaches_what_was_read(&self) -> bool {
+        self.read.is_some() && !self.judge_only
+    }
 }
 
 /// How to train.
@@ -53,6 +64,10 @@ pub struct Options {
     pub rate: f32,
     /// Share of pieces that a text loses each time it is read, so that no piece is relied on alone.
     pub dropout: f32,
+    /// Share of words that it loses before: the pieces of one word say much the same, and go together.
+    pub lost_words: f32,
+    /// How often it loses its marks: many people write none.
+    pub lost_marks: f32,
     /// What is kept back from the label for all others.
     pub smoothing: f32,
     /// Pulls weights towards zero.
@@ -63,7 +78,8 @@ pub struct Options {
     pub balance: f32,
     /// The share of the weight of an `only_not` text that says just that; the rest takes its label at its word.
     pub doubt: f32,
-    /// Weight that all texts of one source and label have together at most.
+    /// Weight that all texts of one source and label have together at most; those that teach what was read are a source of
+    /// their own there.
     pub most: f32,
     /// The precision that what the model is sure of should have.
     pub precision: f32,
@@ -78,9 +94,11 @@ impl Default for Options {
             date: String::new(),
             held_out: Vec::new(),
             bits: 19,
-            rounds: 8,
+            rounds: 24,
             rate: 0.1,
             dropout: 0.3,
+            lost_words: 0.2,
+            lost_marks: 0.2,
             smoothing: 0.05,
             decay: 1e-5,
             least_texts: 2,
@@ -103,22 +121,29 @@ pub struct Fold {
     pub model: Model,
 }
 
-/// An example as the model sees it.
-struct Seen {
+/// A text as the model sees it.
+#[derive(Default)]
+struct Reading {
     /// Row of each piece, with its kind in the lowest bits.
     pieces: Vec<u32>,
-    label: usize,
-    only_not: Option<usize>,
     /// Where the sums start.
     nudge: [f32; LABELS],
+}
+
+/// An example, read as it is written.
+struct Seen<'a> {
+    example: &'a Example,
+    reading: Reading,
     source: usize,
     weight: f32,
 }
 
 /// The examples of one language.
 struct Lesson<'a> {
+    rules: &'a Classifier,
     lang: Lang,
-    seen: Vec<Seen>,
+    bits: u32,
+    seen: Vec<Seen<'a>>,
     sources: Vec<&'a str>,
 }
 
@@ -136,8 +161,12 @@ pub fn train(rules: &Classifier, examples: &[Example], options: &Options) -> Res
     let mut card = card(examples, options);
     let mut tables = Vec::new();
     for lesson in lessons(rules, examples, options)? {
-        let judged: Vec<Judged> = lesson.groups().into_iter().flat_map(|group| lesson.judge_without(&group, options)).collect();
-        let weights = fit(&lesson, |_| true, options);
+        // The last one leaves nothing out: it is the model.
+        let mut groups = lesson.groups();
+        groups.push(Vec::new());
+        let mut parts = lesson.fit_without(&groups, options);
+        let weights = parts.pop().map(|(weights, _)| weights).unwrap_or_default();
+        let judged: Vec<Judged> = parts.into_iter().flat_map(|(_, judged)| judged).collect();
         let (table, bytes) = lesson.table(&weights, calibrate::fit(&judged, options.precision), options);
         card.tables.push(table);
         tables.push(bytes);
@@ -153,12 +182,7 @@ pub fn leave_out(rules: &Classifier, examples: &[Example], options: &Options) ->
     let mut folds = Vec::new();
     for lesson in lessons(rules, examples, options)? {
         let groups = lesson.groups();
-        let mut parts = Vec::new();
-        for group in &groups {
-            let weights = fit(&lesson, |seen| !group.contains(&seen.source), options);
-            let judged = lesson.judge(&weights, group);
-            parts.push((weights, judged));
-        }
+        let parts = lesson.fit_without(&groups, options);
         for (index, group) in groups.iter().enumerate() {
             let others = parts.iter().enumerate().filter(|(other, _)| *other != index);
             let judged: Vec<Judged> = others.flat_map(|(_, (_, judged))| judged.iter().cloned()).collect();
@@ -187,7 +211,7 @@ fn card(examples: &[Example], options: &Options) -> Card {
     }
 }
 
-fn lessons<'a>(rules: &Classifier, examples: &'a [Example], options: &Options) -> Result<Vec<Lesson<'a>>, Error> {
+fn lessons<'a>(rules: &'a Classifier, examples: &'a [Example], options: &Options) -> Result<Vec<Lesson<'a>>, Error> {
     let mut lessons = Vec::new();
     for lang in [Lang::Ko, Lang::En] {
         let mine: Vec<&Example> = examples.iter().filter(|example| example.lang == lang).collect();
@@ -199,10 +223,16 @@ fn lessons<'a>(rules: &Classifier, examples: &'a [Example], options: &Options) -
         if sources.len() < 2 {
             return Err(Error::Examples(format!("all texts in {} are of one source, none can be left out", lang.as_str())));
         }
+        let mut lesson = Lesson { rules, lang, bits: options.bits, seen: Vec::new(), sources };
         let mut reader = Reader::default();
-        let mut seen: Vec<Seen> = mine.iter().map(|example| see(rules, example, &sources, &mut reader, options.bits)).collect();
-        weigh(&mut seen, sources.len(), options);
-        lessons.push(Lesson { lang, seen, sources });
+        for example in mine {
+            let mut reading = Reading::default();
+            lesson.read(&example.text, example.answers, &mut reader, &mut reading);
+            let source = lesson.sources.iter().position(|source| *source == example.source).unwrap_or(0);
+            lesson.seen.push(Seen { example, reading, source, weight: example.weight });
+        }
+        weigh(&mut lesson.seen, lesson.sources.len(), options);
+        lessons.push(lesson);
     }
     if lessons.is_empty() {
         return Err(Error::Examples("there is no text in Korean or English".to_owned()));
@@ -210,35 +240,19 @@ fn lessons<'a>(rules: &Classifier, examples: &'a [Example], options: &Options) -
     Ok(lessons)
 }
 
-fn see(rules: &Classifier, example: &Example, sources: &[&str], reader: &mut Reader, bits: u32) -> Seen {
-    let mut nudge = [0.0; LABELS];
-    rules.signs(&example.text, example.lang, example.answers, |signs| {
-        nudge = signs.nudge;
-        reader.read_all(&example.text, signs);
-    });
-    let row = |hash: u32| hash >> (32 - bits);
-    Seen {
-        pieces: reader.pieces.iter().map(|piece| row(piece.hash) << KIND_BITS | piece.kind as u32).collect(),
-        label: example.label as usize,
-        only_not: example.only_not.map(|label| label as usize),
-        nudge,
-        source: sources.iter().position(|source| *source == example.source).unwrap_or(0),
-        weight: example.weight,
-    }
-}
-
 /// Evens out sources and labels.
-fn weigh(seen: &mut [Seen], sources: usize, options: &Options) {
-    let mut counts = vec![[0.0_f32; LABELS]; sources];
-    seen.iter().for_each(|seen| counts[seen.source][seen.label] += 1.0);
+fn weigh(seen: &mut [Seen<'_>], sources: usize, options: &Options) {
+    let source = |seen: &Seen<'_>| seen.source + if seen.example.teaches_what_was_read() { sources } else { 0 };
+    let mut counts = vec![[0.0_f32; LABELS]; 2 * sources];
+    seen.iter().for_each(|seen| counts[source(seen)][seen.label()] += 1.0);
     let mut totals = [0.0_f32; LABELS];
     for seen in seen.iter_mut() {
-        seen.weight *= (options.most / counts[seen.source][seen.label]).min(1.0);
-        totals[seen.label] += seen.weight;
+        seen.weight *= (options.most / counts[source(seen)][seen.label()]).min(1.0);
+        totals[seen.label()] += seen.weight;
     }
     let mean = totals.iter().sum::<f32>() / LABELS as f32;
     for seen in seen {
-        seen.weight *= (mean / totals[seen.label]).powf(options.balance);
+        seen.weight *= (mean / totals[seen.label()]).powf(options.balance);
     }
 }
 
@@ -254,21 +268,48 @@ impl Lesson<'_> {
         groups
     }
 
-    fn judge_without(&self, group: &[usize], options: &Options) -> Vec<Judged> {
-        let weights = fit(self, |seen| !group.contains(&seen.source), options);
-        self.judge(&weights, group)
+    /// Reads a text into `reading`.
+    fn read(&self, text: &str, answers: Option<Label>, reader: &mut Reader, reading: &mut Reading) {
+        self.rules.signs(text, self.lang, answers, |signs| {
+            reading.nudge = signs.nudge;
+            reader.read_all(text, signs);
+        });
+        let row = |hash: u32| hash >> (32 - self.bits);
+        reading.pieces.clear();
+        reading.pieces.extend(reader.pieces.iter().map(|piece| row(piece.hash) << KIND_BITS | piece.kind as u32));
+    }
+
+    /// For each group the weights that were fitted without it, and how they judge it.
+    fn fit_without(&self, groups: &[Vec<usize>], options: &Options) -> Vec<(Vec<[f32; LABELS]>, Vec<Judged>)> {
+        let part = &|group: &Vec<usize>| {
+            let weights = fit(self, |seen| !group.contains(&seen.source), options);
+            let judged = self.judge(&weights, group);
+            (weights, judged)
+        };
+        let count = std::thread::available_parallelism().map_or(1, usize::from).min(groups.len());
+        std::thread::scope(|scope| {
+            let share = |worker: usize| groups.iter().skip(worker).step_by(count);
+            let work = |worker| scope.spawn(move || share(worker).map(part).collect::<Vec<_>>());
+            let workers: Vec<_> = (0..count).map(work).collect();
+            let done = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let mut parts: Vec<_> = done.map(Vec::into_iter).collect();
+            (0..groups.len()).filter_map(|at| parts[at % count].next()).collect()
+        })
     }
 
     fn judge(&self, weights: &[[f32; LABELS]], group: &[usize]) -> Vec<Judged> {
+        let Some(first) = group.first() else { return Vec::new() };
         let seen = self.seen.iter().filter(|seen| group.contains(&seen.source));
         let count = seen.clone().count().max(1) as f32;
         // The trades are what customers write, the public sources mostly something near it.
-        let customer = self.sources[group[0]].starts_with(CORPUS);
+        let customer = self.sources[*first].starts_with(CORPUS);
         let share = if customer { 2.0 } else { 1.0 };
-        seen.filter(|seen| seen.only_not.is_none())
+        seen.filter(|seen| seen.example.only_not.is_none())
             .map(|seen| Judged {
-                scores: scores(weights, seen, &seen.values(|row| weights[row] != [0.0; LABELS]), 0.0, |_| true),
-                label: seen.label,
+                scores: scores(weights, &seen.reading, &seen.reading.values(|row| weights[row] != [0.0; LABELS]), 0.0, |_| {
+                    true
+                }),
+                label: seen.label(),
                 weight: share / count,
                 customer,
             })
@@ -283,7 +324,13 @@ impl Lesson<'_> {
     }
 }
 
-impl Seen {
+impl Seen<'_> {
+    fn label(&self) -> usize {
+        self.example.label as usize
+    }
+}
+
+impl Reading {
     /// What a piece of each kind counts when only those are counted whose rows are known.
     fn values(&self, known: impl Fn(usize) -> bool) -> [f32; Kind::COUNT] {
         let mut counts = [0; Kind::COUNT];
@@ -301,13 +348,13 @@ fn kind(piece: u32) -> usize {
 /// The sums of one text over the pieces that are kept; what they lose by the others is made up for.
 fn scores(
     weights: &[[f32; LABELS]],
-    seen: &Seen,
+    reading: &Reading,
     values: &[f32; Kind::COUNT],
     dropout: f32,
     mut takes: impl FnMut(usize) -> bool,
 ) -> [f32; LABELS] {
     let mut scores = [0.0; LABELS];
-    for (index, piece) in seen.pieces.iter().enumerate() {
+    for (index, piece) in reading.pieces.iter().enumerate() {
         if takes(index) {
             let value = values[kind(*piece)];
             let row = &weights[(piece >> KIND_BITS) as usize];
@@ -316,19 +363,20 @@ fn scores(
             }
         }
     }
-    std::array::from_fn(|label| scores[label] / (1.0 - dropout) + seen.nudge[label])
+    std::array::from_fn(|label| scores[label] / (1.0 - dropout) + reading.nudge[label])
 }
 
-/// Fits the weights to the examples that `takes` lets in: AdaGrad with dropout, averaged over the second half of the rounds.
-fn fit(lesson: &Lesson<'_>, takes: impl Fn(&Seen) -> bool, options: &Options) -> Vec<[f32; LABELS]> {
+/// Fits the weights to the examples that `takes` lets in: AdaGrad on texts that lose a part each time they are read,
+/// averaged over the second half of the rounds.
+fn fit(lesson: &Lesson<'_>, takes: impl Fn(&Seen<'_>) -> bool, options: &Options) -> Vec<[f32; LABELS]> {
     let rows = 1_usize << options.bits;
-    let taken: Vec<&Seen> = lesson.seen.iter().filter(|seen| takes(seen)).collect();
-    let known = known(&taken, rows, options.least_texts);
-    let mut order: Vec<_> = taken.into_iter().map(|seen| (seen, seen.values(|row| known[row]))).collect();
+    let mut order: Vec<&Seen<'_>> = lesson.seen.iter().filter(|seen| takes(seen)).collect();
+    let known = known(&order, rows, options.least_texts);
     let mut weights = vec![[0.0_f32; LABELS]; rows];
     let mut squares = vec![1e-3_f32; rows];
     let mut dice = Dice(options.seed | 1);
-    let mut kept: Vec<bool> = Vec::new();
+    let (mut reader, mut reading) = (Reader::default(), Reading::default());
+    let (mut text, mut kept): (String, Vec<bool>) = (String::new(), Vec::new());
     let mut means = vec![[0.0_f32; LABELS]; rows];
     let averaged = options.rounds.div_ceil(2);
     for round in 0..options.rounds {
@@ -336,13 +384,18 @@ fn fit(lesson: &Lesson<'_>, takes: impl Fn(&Seen) -> bool, options: &Options) ->
             order.swap(at, (dice.next() % (at as u64 + 1)) as usize);
         }
         let rate = options.rate * (1.0 - 0.8 * round as f32 / options.rounds as f32);
-        for (seen, values) in &order {
+        for seen in &order {
+            lose(&seen.example.text, &mut dice, options, &mut text);
+            lesson.read(&text, seen.example.answers, &mut reader, &mut reading);
+            let values = &reading.values(|row| known[row]);
             kept.clear();
-            kept.extend(seen.pieces.iter().map(|piece| known[(piece >> KIND_BITS) as usize] && dice.unit() >= options.dropout));
-            let sums = scores(&weights, seen, values, options.dropout, |index| kept[index]);
+            kept.extend(
+                reading.pieces.iter().map(|piece| known[(piece >> KIND_BITS) as usize] && dice.unit() >= options.dropout),
+            );
+            let sums = scores(&weights, &reading, values, options.dropout, |index| kept[index]);
             let pull = pull(softmax(sums), seen, options);
             let size: f32 = pull.iter().map(|part| part * part).sum();
-            for piece in seen.pieces.iter().zip(&kept).filter_map(|(piece, kept)| kept.then_some(piece)) {
+            for piece in reading.pieces.iter().zip(&kept).filter_map(|(piece, kept)| kept.then_some(piece)) {
                 let value = values[kind(*piece)] / (1.0 - options.dropout);
                 let row = (piece >> KIND_BITS) as usize;
                 squares[row] += size * value * value;
@@ -362,31 +415,44 @@ fn fit(lesson: &Lesson<'_>, takes: impl Fn(&Seen) -> bool, options: &Options) ->
     means
 }
 
+/// Writes into `rest` what is left of a text that loses some words and perhaps its marks; never nothing.
+fn lose(text: &str, dice: &mut Dice, options: &Options, rest: &mut String) {
+    rest.clear();
+    rest.extend(text.split_inclusive(char::is_whitespace).filter(|_| dice.unit() >= options.lost_words));
+    if dice.unit() < options.lost_marks {
+        rest.retain(|c| !matches!(c, '.' | ',' | '!' | '?' | '~' | ';'));
+    }
+    if rest.trim().is_empty() {
+        rest.clear();
+        rest.push_str(text);
+    }
+}
+
 /// The gradient of the loss of one text.
-fn pull(probabilities: [f32; LABELS], seen: &Seen, options: &Options) -> [f32; LABELS] {
+fn pull(probabilities: [f32; LABELS], seen: &Seen<'_>, options: &Options) -> [f32; LABELS] {
     let mut pull = probabilities;
-    match seen.only_not {
+    match seen.example.only_not.map(|label| label as usize) {
         Some(not) => {
             let rest = (1.0 - probabilities[not]).max(1e-6);
             for label in (0..LABELS).filter(|label| *label != not) {
                 pull[label] -= options.doubt * probabilities[label] / rest;
             }
-            pull[seen.label] -= 1.0 - options.doubt;
+            pull[seen.label()] -= 1.0 - options.doubt;
         }
         None => {
             pull.iter_mut().for_each(|part| *part -= options.smoothing / LABELS as f32);
-            pull[seen.label] -= 1.0 - options.smoothing;
+            pull[seen.label()] -= 1.0 - options.smoothing;
         }
     }
     pull.map(|part| part * seen.weight)
 }
 
 /// Rows whose pieces are in enough texts.
-fn known(seen: &[&Seen], rows: usize, least: u32) -> Vec<bool> {
+fn known(seen: &[&Seen<'_>], rows: usize, least: u32) -> Vec<bool> {
     let mut counts = vec![0_u32; rows];
     let mut last = vec![u32::MAX; rows];
     for (index, seen) in seen.iter().enumerate() {
-        for row in seen.pieces.iter().map(|piece| (piece >> KIND_BITS) as usize) {
+        for row in seen.reading.pieces.iter().map(|piece| (piece >> KIND_BITS) as usize) {
             if last[row] != index as u32 {
                 last[row] = index as u32;
                 counts[row] += 1;
@@ -409,5 +475,23 @@ impl Dice {
 
     fn unit(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1_u64 << 24) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_loses_words_and_marks_and_never_all_of_it() {
+        let rest = |lost_words, lost_marks| {
+            let (mut dice, mut rest) = (Dice(7), String::new());
+            lose("Late again, why?", &mut dice, &Options { lost_words, lost_marks, ..Options::default() }, &mut rest);
+            rest
+        };
+        assert_eq!(rest(0.0, 0.0), "Late again, why?");
+        assert_eq!(rest(0.0, 1.0), "Late again why");
+        assert_eq!(rest(1.0, 0.0), "Late again, why?");
+        assert!(["Late ", "again, ", "why?", "Late again, ", "Late why?", "again, why?"].contains(&rest(0.5, 0.0).as_str()));
     }
 }
