@@ -60,8 +60,8 @@ pub struct Public {
     pub source: String,
     /// Its language.
     pub lang: Lang,
-    /// Its label in our terms.
-    pub label: Label,
+    /// Its label in our terms, where its source gives one.
+    pub label: Option<Label>,
     /// The text.
     pub text: String,
 }

@@ -56,7 +56,7 @@ fn twins_copies_and_gaps_are_found() {
         post("en-bank-2", Label::Other, "the branch on the corner has a new mural of an otter"),
     ];
     let public =
-        |source: &str, lang, text: &str| Public { source: source.into(), lang, label: Label::Other, text: text.into() };
+        |source: &str, lang, text: &str| Public { source: source.into(), lang, label: Some(Label::Other), text: text.into() };
     let public = [
         public("forum", Lang::En, "The branch on the corner: has a new mural of an otter."),
         public("film", Lang::Ko, long),
@@ -105,7 +105,7 @@ fn figures_do_not_depend_on_how_much_there_is() {
     let public = |n: u32| Public {
         source: "forum".into(),
         lang: Lang::En,
-        label: Label::Other,
+        label: Some(Label::Other),
         text: format!("opening{} of the text and its ending{}", n % 50, n % 70),
     };
     let measured = |texts: u32| Reference::measure(&(0..texts).map(public).collect::<Vec<_>>()).source;

@@ -93,18 +93,18 @@ impl Figures {
 }
 
 impl Reference {
-    /// Measures real text; groups that are too small to compare are left out.
+    /// Measures real text; groups that are too small to compare are left out, and texts without a label.
     pub fn measure(texts: &[Public]) -> Reference {
         let mut groups: BTreeMap<(&str, &str, &str), Vec<&Public>> = BTreeMap::new();
-        for text in texts {
-            groups.entry((text.lang.as_str(), text.label.as_str(), &text.source)).or_default().push(text);
+        for (text, label) in texts.iter().filter_map(|text| Some((text, text.label?))) {
+            groups.entry((text.lang.as_str(), label.as_str(), &text.source)).or_default().push(text);
         }
         let measured = groups.into_values().filter_map(|group| {
             let first = *group.first()?;
             let mut counts = Counts::new(first.lang);
             group.iter().for_each(|text| counts.add(&text.text));
             let name = first.source.clone();
-            Some(Source { name, lang: first.lang, label: first.label, few: counts.figures(FEW)?, many: counts.figures(MANY)? })
+            Some(Source { name, lang: first.lang, label: first.label?, few: counts.figures(FEW)?, many: counts.figures(MANY)? })
         });
         Reference { source: measured.collect() }
     }
