@@ -447,6 +447,8 @@ fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use sha2::{Digest, Sha256};
 
     use super::*;
@@ -524,6 +526,44 @@ mod tests {
         let mut data = Data { train, held_out: vec![example("FINE", "c")] };
         data.keep_apart();
         assert_eq!(data.train.iter().map(|example| example.source.as_str()).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn what_was_read_teaches_unless_it_only_judges() {
+        let directory = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let mut bytes = Vec::new();
+            flate2::read::GzEncoder::new(text.as_bytes(), flate2::Compression::fast()).read_to_end(&mut bytes).unwrap();
+            std::fs::write(path, if name.ends_with(".gz") { &bytes } else { text.as_bytes() }).unwrap();
+        };
+        let source = |name: &str, more: &str| {
+            format!("[source.{name}]\nlicence = \"MIT\"\norigin = \"x\"\nweight = 0.5\nonly_not = \"abuse\"\n{more}\n")
+        };
+        let corpus = "[corpus]\nweight = 1.5\nheld_out = []\n".to_owned();
+        put("public/sources.toml", &(corpus + &source("taught", "") + &source("judged", "judge_only = true")));
+        put("corpus/ko/shop.jsonl", "{\"text\":\"배송이 늦어요\",\"label\":\"complaint\"}\n");
+        put("corpus/en/shop.jsonl", "{\"text\":\"so late\",\"label\":\"complaint\"}\n");
+        let read = r#"{"text":"T read","label":"other","read":"complaint","lang":"en"}
+{"text":"T unread","label":"other","lang":"en"}
+{"text":"T new","read":"question","lang":"en"}
+"#;
+        put("public/taught.jsonl.gz", read);
+        put("public/judged.jsonl.gz", &read.replace("T ", "J ").lines().take(2).collect::<Vec<_>>().join("\n"));
+        let data = Data::load(directory.path()).unwrap();
+        let of = |text: &str| {
+            let example = data.train.iter().find(|example| example.text == text).unwrap();
+            (example.label, example.own, example.only_not, example.weight)
+        };
+        let (complaint, other, abuse) = (Label::Complaint, Label::Other, Some(Label::Abuse));
+        assert_eq!(of("T read"), (complaint, Some(other), None, 1.5));
+        assert_eq!(of("T unread"), (other, Some(other), abuse, 0.5));
+        assert_eq!(of("T new"), (Label::Question, None, None, 1.5));
+        assert_eq!(of("J read"), (other, Some(other), abuse, 0.5));
+        put("public/taught.jsonl.gz", "{\"text\":\"x\",\"lang\":\"en\"}");
+        let error = format!("{:#}", Data::load(directory.path()).unwrap_err());
+        assert!(error.contains("taught.jsonl.gz:1") && error.contains("it has no label"), "{error}");
     }
 
     #[test]

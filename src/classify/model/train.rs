@@ -76,8 +76,6 @@ pub struct Options {
     pub least_texts: u32,
     /// How far the labels are brought to equal weight: 0 not at all, 1 wholly.
     pub balance: f32,
-    /// The share of the weight of an `only_not` text that says just that; the rest takes its label at its word.
-    pub doubt: f32,
     /// Weight that all texts of one source and label have together at most; those that teach what was read are a source of
     /// their own there.
     pub most: f32,
@@ -103,7 +101,6 @@ impl Default for Options {
             decay: 1e-5,
             least_texts: 2,
             balance: 1.0,
-            doubt: 1.0,
             most: 150.0,
             precision: 0.9,
             seed: 0x6d6f_6b73_6f72_6921,
@@ -435,9 +432,8 @@ fn pull(probabilities: [f32; LABELS], seen: &Seen<'_>, options: &Options) -> [f3
         Some(not) => {
             let rest = (1.0 - probabilities[not]).max(1e-6);
             for label in (0..LABELS).filter(|label| *label != not) {
-                pull[label] -= options.doubt * probabilities[label] / rest;
+                pull[label] -= probabilities[label] / rest;
             }
-            pull[seen.label()] -= 1.0 - options.doubt;
         }
         None => {
             pull.iter_mut().for_each(|part| *part -= options.smoothing / LABELS as f32);
