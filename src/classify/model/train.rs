@@ -302,13 +302,10 @@ impl Lesson<'_> {
         let customer = self.sources[*first].starts_with(CORPUS);
         let share = if customer { 2.0 } else { 1.0 };
         seen.filter(|seen| seen.example.only_not.is_none())
-            .map(|seen| Judged {
-                scores: scores(weights, &seen.reading, &seen.reading.values(|row| weights[row] != [0.0; LABELS]), 0.0, |_| {
-                    true
-                }),
-                label: seen.label(),
-                weight: share / count,
-                customer,
+            .map(|seen| {
+                let values = seen.reading.values(|row| weights[row] != [0.0; LABELS]);
+                let scores = scores(weights, &seen.reading, &values, 0.0, |_| true);
+                Judged { scores, label: seen.label(), weight: share / count, customer }
             })
             .collect()
     }

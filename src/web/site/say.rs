@@ -93,7 +93,7 @@ pub(super) fn query(language: Language, error: &query::Error) -> String {
 /// What a field takes, with the particle that follows it.
 fn takes_ko(field: &str, takes: &str) -> String {
     match field {
-        "label" => "complaint, question, proposal, abuse, other 중 하나를".into(),
+        "label" => "complaint, question, proposal, abuse, other, unsorted 중 하나를".into(),
         "lang" => "ko, en, ja, zh, und 중 하나를".into(),
         "status" => "new, open, waiting_customer, waiting_third_party, resolved, closed 중 하나를".into(),
         "sla" => "breached나 met을".into(),
